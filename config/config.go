@@ -19,7 +19,7 @@
 //
 // # Layers
 //
-// Lowest first: the built-in defaults, the files in order, and what was changed in memory alone. [Settings.Snapshot] is all of
+// Lowest first: the built-in defaults, the files in order, and what the command line said or was changed in memory alone. [Settings.Snapshot] is all of
 // them laid over each other: immutable, and read without a lock.
 //
 // # Changes

@@ -15,6 +15,9 @@ import (
 type Options struct {
 	Defaults string   // ini text below all files
 	Files    []string // in order; changes are written to the last. A missing file is an error, but for the last, which is made at the first change
+	// Overrides is ini text for what the command line says. It lies over the files like changes in memory, so a later Set or Delete of such
+	// a key has its effect at once, but Reload keeps it, and it is never written.
+	Overrides string
 	// Prepare judges a change before anything is stored, and may replace the value (a password by its hash). deleted: the key is removed and
 	// value is "". It sees the settings as they are. A *ValueError refuses. nil allows all.
 	Prepare func(s *Snapshot, section, key, value string, deleted bool) (string, error)
@@ -123,12 +126,17 @@ func (c *Settings) Delete(section, key string, persist bool) (old string, err er
 	return old, c.change(next, edit)
 }
 
-// Reload reads the files again and drops what lives in memory alone. Plaintext values are replaced in their files as in Open, and
+// Reload reads the files again and drops what lives in memory alone, the overrides excepted. Plaintext values are replaced in their files as in Open, and
 // stay so when Apply then refuses the rest.
 func (c *Settings) Reload() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	next := state{memory: make(map[[2]string]string)}
+	for _, l := range parse(c.o.Overrides).lines {
+		if l.value != "" {
+			next.memory[[2]string{l.section, l.key}] = l.value
+		}
+	}
 	for i, path := range c.o.Files {
 		text, err := readFile(path)
 		if errors.Is(err, fs.ErrNotExist) && i == len(c.o.Files)-1 {

@@ -147,6 +147,24 @@ func TestMemoryAlone(t *testing.T) {
 	}
 }
 
+func TestOverrides(t *testing.T) {
+	t.Parallel()
+	path := write(t, filepath.Join(t.TempDir(), "a.ini"), "[s]\nk = disk\n", 0o600)
+	c := open(t, Options{Files: []string{path}, Overrides: "[s]\nk = flag\n"})
+	if value(c.Snapshot()) != "flag" || read(t, path) != "[s]\nk = disk\n" {
+		t.Errorf("value %q, file %q", value(c.Snapshot()), read(t, path))
+	}
+	if old, err := c.Set("s", "k", "new", true); err != nil || old != "flag" || value(c.Snapshot()) != "new" {
+		t.Errorf("old %q, value %q, error %v", old, value(c.Snapshot()), err)
+	}
+	if err := c.Reload(); err != nil || value(c.Snapshot()) != "flag" {
+		t.Errorf("after Reload: %q, %v", value(c.Snapshot()), err)
+	}
+	if old, err := c.Delete("s", "k", false); err != nil || old != "flag" || value(c.Snapshot()) != "new" {
+		t.Errorf("old %q, value %q, error %v", old, value(c.Snapshot()), err)
+	}
+}
+
 func TestEmptyValue(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "a.ini")
