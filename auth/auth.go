@@ -1,12 +1,53 @@
 // Package auth answers one question: who is this HTTP request from?
 //
-// (The manual goes here: Authenticator, Methods in order, Users directories, refusals, cookies to renew.)
+// An [Authenticator] asks a list of [Method]s in order. The first that recognises its kind of credential decides: the request is from
+// the [Identity] that it returns, or it is turned away with a [Refusal]. When none finds anything, the request is from nobody, the zero
+// Identity, which is not an error: what nobody may do is for the caller to say.
+//
+//	users := new(auth.Memory)                                  // or your own directory: one method, User
+//	passwords := auth.NewPasswords(users, auth.PasswordOptions{})
+//	cookies, err := auth.NewCookies(users, auth.CookieOptions{Secrets: []auth.Secret{{Value: secret}}})
+//	…
+//	authenticator := auth.NewAuthenticator(users)
+//	authenticator.Configure([]auth.Method{cookies, auth.NewBasic(passwords)})
+//	http.ListenAndServe(addr, authenticator.Require(handler))  // handler calls auth.FromContext(r.Context())
+//
+// # Methods
+//
+// [Basic] is a name and password in each request, [Cookies] CouchDB's AuthSession cookie, and package auth/jwt has bearer tokens. A Method
+// of your own implements two functions; package auth/authtest tests its contract. [ErrNoCredentials] means "not mine, ask the
+// next"; every other error ends the request, so that a wrong password is never followed by a second try as someone else.
+//
+// Configure may be called at any time. The list is replaced atomically, there is no lock in the way of a request, and a
+// request under way finishes with the list that it began with.
+//
+// # Directories
+//
+// A [Users] directory holds names, roles and password hashes. [Memory] is one; a server over a database writes its own and tests it
+// with authtest.TestUsers. After any Method has succeeded, the Authenticator asks the directory whether that user is disabled. An
+// Identity that is [Identity.Local] signed in with something the directory itself keeps, and must still be in it; a token's subject need
+// not be.
+//
+// # Passwords
+//
+// [Passwords] checks a name and a password, for Basic and for login forms alike. Hashing is slow on purpose, so passwords that verified are
+// remembered (as a keyed digest, never in clear), under a key that holds the stored hash: a changed password is another key.
+// How many hashes are computed at once is bounded, and unknown names take as long as wrong passwords.
+//
+// # What else
+//
+// Requests that live long register with [Revocations] and end when what let them in does. Refusals carry CouchDB's words;
+// [Refusal.ServeHTTP] answers with them. An Identity's SetCookie is to be sent with the answer, unless the answer sets that cookie itself.
+//
+// No error and no Identity holds a secret, so both may be logged.
 package auth
 
 import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/parlordb/parlor/auth/password"
@@ -18,69 +59,72 @@ var ErrNoCredentials = errors.New("no credentials for this method")
 // ErrUnknownUser is a directory's answer to a name that it does not hold.
 var ErrUnknownUser = errors.New("unknown user")
 
-// Refusal is a request that was recognised and turned away. Error and Reason are for the client, in CouchDB's words.
-type Refusal struct {
-	Status int
-	Kind   string // CouchDB's "error" member, such as "unauthorized"
-	Reason string
-	Header http.Header // to add to the answer, such as Retry-After; may be nil
-}
-
-func (e *Refusal) Error() string { return e.Kind + ": " + e.Reason }
-
 // Identity is who a request is from. The zero Identity is nobody. Callers must not change Roles.
 type Identity struct {
 	Name       string
 	Roles      []string
 	Method     string    // the Method's name, "" for nobody
 	Credential string    // which of the user's credentials this is: a key id, a session's handle; for logs and revocation, never a secret
+	Local      bool      // signed in with a password or session of the Users directory; false for a name that a token or proxy vouches for
 	Expires    time.Time // when the credential ends; zero: it does not
 	SetCookie  string    // a Set-Cookie header to send with the answer (renewal), "" for none
 }
 
 // HasRole reports whether the identity has a role.
-func (id *Identity) HasRole(role string) bool { panic("todo") }
+func (id *Identity) HasRole(role string) bool { return slices.Contains(id.Roles, role) }
 
 // Admin reports whether the identity is a server admin.
 func (id *Identity) Admin() bool { return id.HasRole("_admin") }
+
+// Anonymous reports whether the identity is nobody.
+func (id *Identity) Anonymous() bool { return id.Name == "" }
 
 // Method recognises one kind of credential. Implementations are safe for concurrent use.
 type Method interface {
 	// Name is what /_session shows, such as "cookie".
 	Name() string
 	// Authenticate returns who r is from; ErrNoCredentials (wrapped or bare) when r holds nothing of this kind; any other error, a *Refusal
-	// where the client should know why, refuses the request. It may read r's headers and URL, never its body.
+	// where the client should know why, refuses the request. It may read r's headers and URL, never its body. An Identity without an
+	// error has a name.
 	Authenticate(r *http.Request) (Identity, error)
 }
 
 // User is an entry of a Users directory.
 type User struct {
 	Name     string
-	Roles    []string
+	Roles    []string // a server admin's include "_admin"
 	Password password.Hash
 	Admin    bool // a server admin from the configuration
 	TOTP     bool // a second factor is set: Basic is refused
 	Disabled bool
 }
 
-// Users is where names and password hashes are looked up.
+// identity is who signs in as u by method.
+func (u *User) identity(method string) Identity {
+	roles := u.Roles
+	if u.Admin && !slices.Contains(roles, "_admin") {
+		roles = append([]string{"_admin"}, roles...)
+	}
+	return Identity{Name: u.Name, Roles: roles, Method: method, Local: true}
+}
+
+// Users is where names and password hashes are looked up. Implementations are safe for concurrent use, and quick: it is asked at each request.
 type Users interface {
-	// User returns the entry of name, which the caller must not change; ErrUnknownUser; or a *Refusal.
+	// User returns the entry of name, which the caller must not change; ErrUnknownUser; or a *Refusal. Names are compared byte by byte.
 	User(ctx context.Context, name string) (*User, error)
 }
 
-// Authenticator asks its Methods in order. It is safe for concurrent use.
-type Authenticator struct{}
-
-// NewAuthenticator returns one that knows nobody until Configure.
-func NewAuthenticator(users Users) *Authenticator { panic("todo") }
-
-// Configure replaces the Methods, atomically; requests under way keep the list that they began with.
-func (a *Authenticator) Configure(methods []Method) { panic("todo") }
-
-// Names lists the Methods' names in order.
-func (a *Authenticator) Names() []string { panic("todo") }
-
-// Authenticate returns who r is from; the zero Identity when no Method found credentials.
-// A user whom the directory holds as disabled is refused, whatever Method succeeded.
-func (a *Authenticator) Authenticate(r *http.Request) (Identity, error) { panic("todo") }
+// Credentials returns what follows scheme, such as "Basic " with its blank, in the Authorization header. ok is false when
+// there is no such header or it is of another scheme, including one spelled in other letters, as in CouchDB. Two headers are one value
+// joined by ", ", so that no part of the way can see another credential than the one that is checked.
+func Credentials(h http.Header, scheme string) (text string, ok bool) {
+	values := h["Authorization"]
+	switch len(values) {
+	case 0:
+		return "", false
+	case 1:
+		return strings.CutPrefix(values[0], scheme)
+	default:
+		return strings.CutPrefix(strings.Join(values, ", "), scheme)
+	}
+}

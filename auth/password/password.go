@@ -40,8 +40,8 @@ var (
 	ErrIterLow = errors.New("Iteration count is too low for this server")
 	//lint:ignore ST1005 CouchDB's text
 	ErrIterHigh = errors.New("Iteration count is too high for this server")
-	ErrPRF     = errors.New("PRF is invalid")
-	ErrBadHash = errors.New("malformed password hash")
+	ErrPRF      = errors.New("PRF is invalid")
+	ErrBadHash  = errors.New("malformed password hash")
 )
 
 // ErrScheme is New's answer to a Policy whose Scheme is none of the constants.

@@ -1,0 +1,85 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync/atomic"
+)
+
+// Authenticator asks its Methods in order. It is safe for concurrent use.
+type Authenticator struct {
+	users Users
+	chain atomic.Pointer[chain]
+}
+
+// chain is an immutable list of Methods.
+type chain struct {
+	methods []Method
+	names   []string
+}
+
+// NewAuthenticator returns one that knows nobody until Configure. users may be nil: then nobody is disabled, and Local identities are
+// taken as the Methods found them.
+func NewAuthenticator(users Users) *Authenticator {
+	a := &Authenticator{users: users}
+	a.chain.Store(new(chain))
+	return a
+}
+
+// Configure replaces the Methods, atomically; requests under way keep the list that they began with.
+func (a *Authenticator) Configure(methods []Method) {
+	c := &chain{methods: append([]Method(nil), methods...)}
+	for _, m := range methods {
+		c.names = append(c.names, m.Name())
+	}
+	a.chain.Store(c)
+}
+
+// Names lists the Methods' names in order. The caller must not change it.
+func (a *Authenticator) Names() []string { return a.chain.Load().names }
+
+// Authenticate returns who r is from; the zero Identity when no Method found credentials.
+// A user whom the directory holds as disabled is refused, whatever Method succeeded. An error that is no *Refusal is the server's own
+// (a directory that fails, a request that was given up): the request must not be served.
+func (a *Authenticator) Authenticate(r *http.Request) (Identity, error) {
+	for _, m := range a.chain.Load().methods {
+		id, err := m.Authenticate(r)
+		switch {
+		case err == nil:
+			if err := a.allowed(r.Context(), &id); err != nil {
+				return Identity{}, err
+			}
+			return id, nil
+		case err == ErrNoCredentials || errors.Is(err, ErrNoCredentials):
+			continue
+		default:
+			return Identity{}, err
+		}
+	}
+	return Identity{}, nil
+}
+
+// allowed refuses an identity that the directory disowns.
+func (a *Authenticator) allowed(ctx context.Context, id *Identity) error {
+	if id.Name == "" {
+		return fmt.Errorf("method %q signed in a user without a name", id.Method)
+	}
+	if a.users == nil {
+		return nil
+	}
+	u, err := a.users.User(ctx, id.Name)
+	switch {
+	case err == nil && u.Disabled:
+		return disabled()
+	case err == nil:
+		return nil
+	case errors.Is(err, ErrUnknownUser) && !id.Local:
+		return nil // a token's or proxy's user need not be in the directory
+	case errors.Is(err, ErrUnknownUser):
+		return incorrect() // deleted since the Method looked
+	default:
+		return err
+	}
+}

@@ -1,0 +1,258 @@
+package auth
+
+import (
+	"crypto/hmac"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+var _ Method = (*Cookies)(nil)
+
+// CookieName is the name of CouchDB's session cookie.
+const CookieName = "AuthSession"
+
+// maxCookie bounds the value that is decoded; browsers keep no longer ones.
+const maxCookie = 4096
+
+// Secret is what cookies are signed with.
+type Secret struct {
+	Value string
+	Until time.Time // cookies signed with it are refused from then on; zero: never. For a secret that has been replaced: the time of that plus Timeout
+}
+
+// CookieOptions say how Cookies works. The zero value is CouchDB's default, without a secret.
+type CookieOptions struct {
+	Secrets     []Secret      // the first signs new cookies, all verify; none: every cookie is ignored and none is issued
+	Timeout     time.Duration // how long a cookie is good for, to the second; 0: 10 minutes
+	Algorithms  []string      // hash_algorithms: the first one known signs, all verify; none: sha256, sha
+	SessionOnly bool          // allow_persistent_cookies = false: no Expires and Max-Age, the browser forgets the cookie when it ends
+	Domain      string        // "": the host that set it
+	SameSite    string        // none, lax or strict in any case; anything else: no such attribute
+
+	Secure func(r *http.Request) bool // whether r came over TLS, for the cookie that renews; nil: it has r.TLS
+	Now    func() time.Time           // nil: time.Now
+}
+
+// Cookies is the Method "cookie": CouchDB's AuthSession cookies (spec §3), to the byte. A cookie says who and since when, signed with a secret and
+// the salt of the user's password hash: a new password makes old cookies worthless, and so does a deleted user. Nothing is kept
+// on the server.
+//
+// A cookie that cannot be read is refused with 400. One that has expired, is forged, or is of nobody counts as no credentials. One that is older
+// than a tenth of the timeout is renewed: the Identity carries a new one in SetCookie.
+//
+// Cookies is immutable and safe for concurrent use. When settings change, make a new one; to replace a secret without signing everyone
+// out, keep the old one in Secrets with Until.
+type Cookies struct {
+	users   Users
+	o       CookieOptions
+	digests []digest
+	tail    string // the attributes from Domain on
+}
+
+// NewCookies returns a Cookies over a directory. It fails when Domain cannot stand in a header or Timeout is negative.
+func NewCookies(users Users, o CookieOptions) (*Cookies, error) {
+	if o.Timeout == 0 {
+		o.Timeout = 10 * time.Minute
+	}
+	if o.Timeout < time.Second {
+		return nil, fmt.Errorf("cookie timeout %v is shorter than a second", o.Timeout)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Secure == nil {
+		o.Secure = func(r *http.Request) bool { return r.TLS != nil }
+	}
+	if o.Algorithms == nil {
+		o.Algorithms = []string{"sha256", "sha"}
+	}
+	c := &Cookies{users: users, digests: digestsNamed(o.Algorithms)}
+	for _, s := range o.Secrets {
+		if s.Value != "" { // an empty secret is none: anyone knows it
+			c.o.Secrets = append(c.o.Secrets, s)
+		}
+	}
+	o.Secrets, c.o = c.o.Secrets, o
+	if o.Domain != "" {
+		if strings.Trim(o.Domain, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-") != "" {
+			return nil, fmt.Errorf("cookie domain %q is no host name", o.Domain)
+		}
+		c.tail = "; Domain=" + o.Domain
+	}
+	c.tail += "; Path=/; HttpOnly"
+	switch strings.ToLower(o.SameSite) {
+	case "none":
+		c.tail += "; SameSite=None"
+	case "lax":
+		c.tail += "; SameSite=Lax"
+	case "strict":
+		c.tail += "; SameSite=Strict"
+	}
+	return c, nil
+}
+
+// Name implements Method.
+func (c *Cookies) Name() string { return "cookie" }
+
+// Authenticate implements Method.
+func (c *Cookies) Authenticate(r *http.Request) (Identity, error) {
+	text := cookieValue(r.Header["Cookie"])
+	if text == "" {
+		return Identity{}, ErrNoCredentials
+	}
+	token, ok := parseCookie(text)
+	if !ok {
+		return Identity{}, badRequest("Malformed AuthSession cookie. Please clear your cookies.")
+	}
+	if len(c.o.Secrets) == 0 || token.name == "" {
+		return Identity{}, ErrNoCredentials
+	}
+	u, err := c.users.User(r.Context(), token.name)
+	if errors.Is(err, ErrUnknownUser) {
+		return Identity{}, ErrNoCredentials
+	} else if err != nil {
+		return Identity{}, err
+	}
+	now := c.o.Now()
+	expires, ok := c.expiry(token.time)
+	if !ok || !now.Before(expires) || !c.signed(&token, u.Password.Salt, now) {
+		return Identity{}, ErrNoCredentials
+	}
+	id := u.identity(c.Name())
+	id.Expires = expires
+	if left := expires.Unix() - now.Unix(); left*10 < int64(c.o.Timeout/time.Second)*9 {
+		id.SetCookie = c.Issue(u, c.o.Secure(r))
+	}
+	return id, nil
+}
+
+// Issue returns a Set-Cookie header value that signs u in from now on. secure says whether the answer goes over TLS, the last
+// hop before it included. It is "" when no cookie could be taken back: without a secret, for a user without a salt, and for a name that holds a colon.
+func (c *Cookies) Issue(u *User, secure bool) string {
+	if len(c.o.Secrets) == 0 || u.Name == "" || u.Password.Salt == "" || strings.Contains(u.Name, ":") {
+		return ""
+	}
+	now := c.o.Now()
+	var stack [256]byte
+	value := append(stack[:0], u.Name...)
+	value = append(value, ':')
+	value = append(value, strings.ToUpper(strconv.FormatInt(now.Unix(), 16))...)
+	mac := sign(c.digests[0], c.o.Secrets[0].Value, u.Password.Salt, value)
+	value = append(append(value, ':'), mac...)
+	return c.header(base64.RawURLEncoding.EncodeToString(value), now.Add(c.o.Timeout), c.o.Timeout, secure)
+}
+
+// Clear returns a Set-Cookie header value that signs out. Unlike CouchDB's it makes the browser forget the cookie at once.
+func (c *Cookies) Clear(secure bool) string {
+	// In CouchDB's form, but with a date that has gone by; a session cookie too must say so to be removed.
+	s := CookieName + "=; Version=1; Expires=Thu, 01-Jan-1970 00:00:00 GMT; Max-Age=0"
+	if secure {
+		s += "; Secure"
+	}
+	return s + c.tail
+}
+
+// header writes the attributes in CouchDB's order and form (spec §3.5).
+func (c *Cookies) header(value string, expires time.Time, maxAge time.Duration, secure bool) string {
+	var stack [256]byte
+	b := append(stack[:0], CookieName+"="...)
+	b = append(b, value...)
+	b = append(b, "; Version=1"...)
+	if !c.o.SessionOnly {
+		b = append(b, "; Expires="...)
+		b = expires.UTC().AppendFormat(b, "Mon, 02-Jan-2006 15:04:05 GMT")
+		b = append(b, "; Max-Age="...)
+		b = strconv.AppendInt(b, int64(maxAge/time.Second), 10)
+	}
+	if secure {
+		b = append(b, "; Secure"...)
+	}
+	b = append(b, c.tail...)
+	return string(b)
+}
+
+// cookieToken is the content of a cookie.
+type cookieToken struct {
+	name   string
+	time   string // Unix seconds in hex
+	signed []byte // name ":" time
+	mac    []byte
+}
+
+// parseCookie takes the value of a cookie apart (spec §3.1). The MAC may hold colons.
+func parseCookie(text string) (t cookieToken, ok bool) {
+	if len(text) > maxCookie || strings.ContainsAny(text, "\r\n") { // Go's decoder would skip line ends
+		return t, false
+	}
+	decoded, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil {
+		return t, false
+	}
+	parts := strings.SplitN(string(decoded), ":", 3)
+	if len(parts) != 3 {
+		return t, false
+	}
+	n := len(parts[0]) + 1 + len(parts[1])
+	return cookieToken{name: parts[0], time: parts[1], signed: decoded[:n], mac: decoded[n+1:]}, true
+}
+
+// expiry is when a cookie of that time ends; ok is false when the text is no time.
+func (c *Cookies) expiry(hexTime string) (expires time.Time, ok bool) {
+	const farFuture = 1 << 40 // no overflow beyond; CouchDB accepts times to come, and so do we
+	seconds, err := strconv.ParseInt(hexTime, 16, 64)
+	if err != nil || seconds < -farFuture || seconds > farFuture {
+		return time.Time{}, false
+	}
+	return time.Unix(seconds, 0).Add(c.o.Timeout), true
+}
+
+// signed reports whether a cookie's MAC is right under any secret and digest in force.
+func (c *Cookies) signed(t *cookieToken, salt string, now time.Time) bool {
+	if salt == "" {
+		return false // without a salt the secret alone would sign for every such user
+	}
+	for _, s := range c.o.Secrets {
+		if !s.Until.IsZero() && !now.Before(s.Until) {
+			continue
+		}
+		for _, d := range c.digests {
+			if d.size == len(t.mac) && hmac.Equal(sign(d, s.Value, salt, t.signed), t.mac) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// sign computes the HMAC of message under secret ‖ salt.
+func sign(d digest, secret, salt string, message []byte) []byte {
+	var stack [128]byte
+	mac := hmac.New(d.new, append(append(stack[:0], secret...), salt...))
+	mac.Write(message)
+	return mac.Sum(nil)
+}
+
+// cookieValue finds the first session cookie in Cookie headers, without its quotes. net/http's own parser drops values
+// with bytes that it does not like; they must be seen to be refused.
+func cookieValue(headers []string) string {
+	for _, header := range headers {
+		for header != "" {
+			var pair string
+			pair, header, _ = strings.Cut(header, ";")
+			name, value, found := strings.Cut(pair, "=")
+			if found && strings.TrimSpace(name) == CookieName {
+				value = strings.TrimSpace(value)
+				if n := len(value); n >= 2 && value[0] == '"' && value[n-1] == '"' {
+					value = value[1 : n-1]
+				}
+				return value
+			}
+		}
+	}
+	return ""
+}

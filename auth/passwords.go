@@ -1,0 +1,278 @@
+package auth
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"hash"
+	"net/http"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+
+	"github.com/parlordb/parlor/auth/password"
+)
+
+// maxWaiting bounds how many sign-ons wait for a slow hash. At 100 ms a hash, whoever comes after them would wait for minutes.
+const maxWaiting = 1000
+
+// PasswordOptions say how Passwords works. The zero value is CouchDB's default.
+type PasswordOptions struct {
+	Policy    password.Policy
+	NoCache   bool          // compute the slow hash each time
+	CacheSize int           // how many passwords are remembered; 0: 10,000
+	CacheIdle time.Duration // for how long one that is not used is; 0: 10 minutes
+
+	// Upgrade is called after a password has verified against a hash that Policy calls outdated, once for each slow verification, by the
+	// goroutine of the request; it should do its work quickly or elsewhere. The password is not to be kept. nil: nothing is upgraded.
+	// Server admins from the configuration are not passed to it.
+	Upgrade func(ctx context.Context, u *User, password string)
+
+	Now func() time.Time // nil: time.Now
+}
+
+// Passwords checks names and passwords against a Users directory, for Basic and for login forms. It is safe for concurrent use.
+//
+// A password that verified is remembered: the next request with it costs a keyed digest (HMAC-SHA256) instead of the slow hash. The key of an entry
+// covers name, password and the whole stored hash, so an entry of a changed password cannot be hit; entries of an old configuration are dropped.
+// The same password presented many times at once is hashed once, and at most as many hashes as there are CPUs run at the same time.
+type Passwords struct {
+	users    Users
+	secret   [32]byte // keys the digests that the cache is addressed by; made anew by each process
+	macs     sync.Pool
+	settings atomic.Pointer[passwordSettings]
+	running  chan struct{} // one slot for each slow hash
+	waiting  atomic.Int32
+
+	mu      sync.Mutex
+	flights map[credentialKey]*flight
+}
+
+// credentialKey is a keyed digest of a name, a password and the hash it is checked against.
+type credentialKey [sha256.Size]byte
+
+// passwordSettings is immutable, but for the cache, which belongs to it: what was remembered under one policy is never asked under another.
+type passwordSettings struct {
+	PasswordOptions
+	decoy password.Hash
+	cache *otter.Cache[credentialKey, *remembered] // nil: none
+}
+
+type remembered struct {
+	lastUsed atomic.Int64 // Unix seconds
+}
+
+// flight is a slow hash under way that others wait for. err may be read when done is closed.
+type flight struct {
+	done chan struct{}
+	err  error
+}
+
+// NewPasswords returns a verifier over a directory.
+func NewPasswords(users Users, o PasswordOptions) *Passwords {
+	p := &Passwords{
+		users:   users,
+		running: make(chan struct{}, runtime.GOMAXPROCS(0)),
+		flights: make(map[credentialKey]*flight),
+	}
+	rand.Read(p.secret[:])
+	p.macs.New = func() any { return &keyedDigest{mac: hmac.New(sha256.New, p.secret[:])} }
+	p.Configure(o)
+	return p
+}
+
+// Configure replaces the options, atomically, and forgets the passwords that were remembered.
+func (p *Passwords) Configure(o PasswordOptions) {
+	if o.CacheSize <= 0 {
+		o.CacheSize = 10_000
+	}
+	if o.CacheIdle <= 0 {
+		o.CacheIdle = 10 * time.Minute
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	s := &passwordSettings{PasswordOptions: o, decoy: o.Policy.Decoy()}
+	if !o.NoCache {
+		s.cache = otter.Must(&otter.Options[credentialKey, *remembered]{
+			MaximumSize: o.CacheSize,
+			// Entries carry their own age, so the cache needs no goroutine: not to expire them, and not to keep its bound.
+			Executor: func(f func()) { f() },
+		})
+	}
+	p.settings.Store(s)
+}
+
+// Policy returns the one in force, to make new hashes by.
+func (p *Passwords) Policy() password.Policy { return p.settings.Load().Policy }
+
+// Verify returns the user of that name when the password is right. Otherwise it fails with a *Refusal: 401 with the same text for a
+// wrong password, an unknown or empty name, and a user with a second factor (whom a password alone does not let in); 403 for a hash that the
+// Policy does not take and for a disabled user whose password is right; 503 when too many are waiting. It fails with ctx's error when ctx ends
+// while it waits, and with the directory's own errors.
+//
+// It is safe to call from many goroutines; unknown names take as long as wrong passwords of hashes made under the present Policy.
+func (p *Passwords) Verify(ctx context.Context, name, pass string) (*User, error) {
+	if name == "" {
+		return nil, incorrect()
+	}
+	s := p.settings.Load()
+	u, err := p.users.User(ctx, name)
+	if err != nil && !errors.Is(err, ErrUnknownUser) {
+		return nil, err
+	}
+	stored := s.decoy
+	if u != nil && u.Password != (password.Hash{}) {
+		stored = u.Password
+	}
+	key := p.key(name, pass, &stored)
+	if !s.recall(key) {
+		if err := p.hashOnce(ctx, s, key, u, &stored, pass); err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case u == nil || u.TOTP:
+		return nil, incorrect()
+	case u.Disabled:
+		return nil, disabled()
+	}
+	return u, nil
+}
+
+// hashOnce verifies the slow way, together with whoever else presents the same name and password now.
+func (p *Passwords) hashOnce(ctx context.Context, s *passwordSettings, key credentialKey, u *User, stored *password.Hash, pass string) error {
+	for {
+		p.mu.Lock()
+		f, underWay := p.flights[key]
+		if !underWay {
+			f = &flight{done: make(chan struct{}), err: context.Canceled}
+			p.flights[key] = f
+		}
+		p.mu.Unlock()
+		if !underWay {
+			return p.lead(ctx, s, key, f, u, stored, pass)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-f.done:
+		}
+		// The one who hashed may have gone away before it was done: then it is another's turn.
+		if !errors.Is(f.err, context.Canceled) && !errors.Is(f.err, context.DeadlineExceeded) {
+			return f.err
+		}
+	}
+}
+
+// lead runs the flight f and lands it, even when the hash panics.
+func (p *Passwords) lead(ctx context.Context, s *passwordSettings, key credentialKey, f *flight, u *User, stored *password.Hash, pass string) error {
+	defer func() {
+		p.mu.Lock()
+		delete(p.flights, key)
+		p.mu.Unlock()
+		close(f.done)
+	}()
+	f.err = p.slow(ctx, s, stored, pass)
+	if f.err == nil {
+		s.remember(key)
+		if s.Upgrade != nil && u != nil && !u.Admin && !u.TOTP && !u.Disabled && s.Policy.Outdated(*stored) {
+			s.Upgrade(ctx, u, pass)
+		}
+	}
+	return f.err
+}
+
+// slow waits for its turn and computes the hash.
+func (p *Passwords) slow(ctx context.Context, s *passwordSettings, stored *password.Hash, pass string) error {
+	if p.waiting.Add(1) > maxWaiting {
+		p.waiting.Add(-1)
+		return &Refusal{
+			Status: http.StatusServiceUnavailable, Kind: "service_unavailable", Reason: "Too many passwords are being checked. Try again.",
+			Header: http.Header{"Retry-After": {"5"}},
+		}
+	}
+	select {
+	case p.running <- struct{}{}:
+		p.waiting.Add(-1)
+	case <-ctx.Done():
+		p.waiting.Add(-1)
+		return ctx.Err()
+	}
+	defer func() { <-p.running }()
+
+	err := s.Policy.Verify(*stored, pass)
+	if errors.Is(err, password.ErrBadHash) {
+		// A directory entry that cannot be read must not answer sooner than one that can.
+		err = s.Policy.Verify(s.decoy, pass)
+	}
+	for _, config := range []error{password.ErrIterLow, password.ErrIterHigh, password.ErrPRF} {
+		if errors.Is(err, config) {
+			return forbidden(config.Error())
+		}
+	}
+	if err != nil {
+		return incorrect()
+	}
+	return nil
+}
+
+// recall reports whether a password is remembered, and marks it as used.
+func (s *passwordSettings) recall(key credentialKey) bool {
+	if s.cache == nil {
+		return false
+	}
+	e, ok := s.cache.GetIfPresent(key)
+	if !ok {
+		return false
+	}
+	now := s.Now().Unix()
+	if last := e.lastUsed.Load(); now-last > int64(s.CacheIdle/time.Second) {
+		return false
+	} else if now != last {
+		e.lastUsed.Store(now)
+	}
+	return true
+}
+
+func (s *passwordSettings) remember(key credentialKey) {
+	if s.cache == nil {
+		return
+	}
+	e := new(remembered)
+	e.lastUsed.Store(s.Now().Unix())
+	s.cache.Set(key, e)
+}
+
+// keyedDigest is an HMAC with the memory that it needs, reused from one request to the next.
+type keyedDigest struct {
+	mac hash.Hash
+	buf []byte
+	sum [sha256.Size]byte
+}
+
+// key digests name, password and hash under the process's secret. Lengths keep the fields apart, whatever bytes they hold.
+func (p *Passwords) key(name, pass string, h *password.Hash) (key credentialKey) {
+	d := p.macs.Get().(*keyedDigest)
+	buf := d.buf[:0]
+	for _, field := range [...]string{name, pass, string(h.Scheme), h.PRF, h.Salt, h.Key} {
+		buf = binary.AppendUvarint(buf, uint64(len(field)))
+		buf = append(buf, field...)
+	}
+	buf = binary.AppendVarint(buf, int64(h.Iterations))
+	d.mac.Reset()
+	d.mac.Write(buf)
+	d.mac.Sum(d.sum[:0])
+	key = d.sum
+	clear(buf) // the password does not stay in the pool
+	if d.buf = buf; cap(buf) <= 4096 {
+		p.macs.Put(d)
+	}
+	return key
+}
