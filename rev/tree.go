@@ -1,5 +1,7 @@
 package rev
 
+import "slices"
+
 // Node is one revision in a Tree.
 type Node struct {
 	ID      ID
@@ -14,65 +16,290 @@ type Node struct {
 //
 // A node is named by its index, which stays valid until the tree changes.
 type Tree struct {
+	// nodes is in the order of ID.Compare. A parent is one generation below its child and therefore comes first: one pass
+	// forwards goes from ancestors to descendants, one pass backwards from leaves to roots.
 	nodes []Node
 }
 
 // Len is the number of revisions known.
-func (t *Tree) Len() int { panic("todo") }
+func (t *Tree) Len() int { return len(t.nodes) }
 
 // Node returns the revision at index i.
-func (t *Tree) Node(i int) Node { panic("todo") }
+func (t *Tree) Node(i int) Node { return t.nodes[i] }
 
 // SetRef notes where the body of the revision at index i is kept, 0 for nowhere.
-func (t *Tree) SetRef(i int, ref uint64) { panic("todo") }
+func (t *Tree) SetRef(i int, ref uint64) { t.nodes[i].Ref = ref }
+
+// Clone returns a copy that shares nothing with t that can change.
+func (t *Tree) Clone() Tree { return Tree{nodes: slices.Clone(t.nodes)} }
 
 // Find returns the index of id, and whether it is known.
-func (t *Tree) Find(id ID) (int, bool) { panic("todo") }
+func (t *Tree) Find(id ID) (int, bool) {
+	return slices.BinarySearchFunc(t.nodes, id, func(n Node, id ID) int { return n.ID.Compare(id) })
+}
+
+// inner tells of each node whether a known revision replaces it.
+func (t *Tree) inner() []bool {
+	inner := make([]bool, len(t.nodes))
+	for _, n := range t.nodes {
+		if n.Parent >= 0 {
+			inner[n.Parent] = true
+		}
+	}
+	return inner
+}
 
 // Leaves returns the indices of the revisions that nothing replaces, the winner first, then in the order of preference:
 // not deleted before deleted, higher generation first, higher hash first.
-func (t *Tree) Leaves() []int { panic("todo") }
+func (t *Tree) Leaves() []int {
+	inner := t.inner()
+	var live, dead []int
+	for i := len(t.nodes) - 1; i >= 0; i-- {
+		switch {
+		case inner[i]:
+		case t.nodes[i].Deleted:
+			dead = append(dead, i)
+		default:
+			live = append(live, i)
+		}
+	}
+	return append(live, dead...)
+}
 
 // Winner returns the index of the leaf that every server prefers. It must not be called on an empty tree.
-func (t *Tree) Winner() int { panic("todo") }
+func (t *Tree) Winner() int {
+	last := len(t.nodes) - 1
+	// The highest id is always a leaf, and it wins unless it is deleted.
+	if !t.nodes[last].Deleted {
+		return last
+	}
+	inner := t.inner()
+	for i := last; i >= 0; i-- {
+		if !inner[i] && !t.nodes[i].Deleted {
+			return i
+		}
+	}
+	return last
+}
 
 // IsLeaf reports whether no known revision replaces the one at i.
-func (t *Tree) IsLeaf(i int) bool { panic("todo") }
+func (t *Tree) IsLeaf(i int) bool {
+	for _, n := range t.nodes[i+1:] {
+		if n.Parent == i {
+			return false
+		}
+	}
+	return true
+}
 
 // Path returns the ids from the revision at i back to its oldest known ancestor.
-func (t *Tree) Path(i int) []ID { panic("todo") }
+func (t *Tree) Path(i int) []ID {
+	var path []ID
+	for ; i >= 0; i = t.nodes[i].Parent {
+		path = append(path, t.nodes[i].ID)
+	}
+	return path
+}
 
-// Latest returns the leaves that descend from the revision at i, or i itself when it is a leaf.
-func (t *Tree) Latest(i int) []int { panic("todo") }
+// Latest returns the leaves that descend from the revision at i, or i itself when it is a leaf. They are in the order of
+// Leaves.
+func (t *Tree) Latest(i int) []int {
+	below := make([]bool, len(t.nodes))
+	below[i] = true
+	for j := i + 1; j < len(t.nodes); j++ {
+		if p := t.nodes[j].Parent; p >= 0 && below[p] {
+			below[j] = true
+		}
+	}
+	return slices.DeleteFunc(t.Leaves(), func(j int) bool { return !below[j] })
+}
 
 // PossibleAncestors returns the leaves whose generation is lower than id's: what a sender may hold an edit of. It follows
 // CouchDB's _revs_diff.
-func (t *Tree) PossibleAncestors(id ID) []ID { panic("todo") }
+func (t *Tree) PossibleAncestors(id ID) []ID {
+	var ids []ID
+	for _, i := range t.Leaves() {
+		if t.nodes[i].ID.Gen < id.Gen {
+			ids = append(ids, t.nodes[i].ID)
+		}
+	}
+	return ids
+}
 
 // Outcome says what Merge did.
 type Outcome int
 
 const (
-	Known     Outcome = iota // the revision was there already: nothing changed but perhaps a missing Ref
-	NewLeaf                  // it extends a leaf
+	Known     Outcome = iota // the revision was there already: nothing changed but perhaps a leaf's missing Ref
+	NewLeaf                  // it extends a leaf, or is the first of the tree
 	NewBranch                // it starts a branch: a conflict, or a second root
-	Interior                 // it was known as an ancestor only, or lies below a known revision
+	Interior                 // it is known as an ancestor without a body, and stays so
 )
 
-// Merge adds the revision path[0] with its ancestors path[1:], newest first, each one generation below the one before.
-// Ancestors that the tree lacks are added without a body. It returns the revision's index.
-func (t *Tree) Merge(path []ID, deleted bool, ref uint64) (int, Outcome) { panic("todo") }
+// Merge adds the revision path[0] with its ancestors path[1:], newest first, each one generation below the one before
+// and none below 1. Ancestors that the tree lacks are added without a body, also when path[0] itself is known. It returns the
+// revision's index.
+//
+// The parent that is known of a revision stays its parent, whatever a later path says.
+func (t *Tree) Merge(path []ID, deleted bool, ref uint64) (int, Outcome) {
+	meet, at := len(path), -1 // path[meet] is the newest revision of path that the tree has, at index at
+	for k, id := range path {
+		if i, ok := t.Find(id); ok {
+			meet, at = k, i
+			break
+		}
+	}
+	outcome := t.judge(meet, at)
+	if outcome == Known && t.nodes[at].Ref == 0 {
+		t.nodes[at].Ref = ref
+		t.nodes[at].Deleted = deleted
+	}
+	if meet < len(path) {
+		t.graftAncestors(at, path[meet+1:])
+	}
+	parent := at
+	for k := len(path) - 1; k >= 0; k-- {
+		if k >= meet {
+			continue
+		}
+		n := Node{ID: path[k], Parent: parent}
+		if k == 0 {
+			n.Deleted, n.Ref = deleted, ref
+		}
+		parent = len(t.nodes)
+		t.nodes = append(t.nodes, n)
+	}
+	t.sort()
+	i, _ := t.Find(path[0])
+	return i, outcome
+}
 
-// Stem forgets revisions that lie more than limit generations above every leaf that descends from them, and returns the
-// Refs of the bodies that this gives up.
-func (t *Tree) Stem(limit int) (refs []uint64) { panic("todo") }
+// judge says what adding a path means that meets the tree, after meet new revisions, at index at (-1: nowhere).
+func (t *Tree) judge(meet, at int) Outcome {
+	switch {
+	case at < 0 && len(t.nodes) > 0:
+		return NewBranch
+	case at < 0:
+		return NewLeaf
+	case meet == 0 && (t.nodes[at].Ref != 0 || t.IsLeaf(at)):
+		return Known
+	case meet == 0:
+		return Interior
+	case t.IsLeaf(at):
+		return NewLeaf
+	}
+	return NewBranch
+}
+
+// graftAncestors adds what path tells of the ancestors of the revision at i, newest first: a path may know what was stemmed
+// here, or join what were two roots. New nodes go to the end; sort must follow.
+func (t *Tree) graftAncestors(i int, path []ID) {
+	known := len(t.nodes) // Find works on the sorted part alone
+	for _, id := range path {
+		if p := t.nodes[i].Parent; p >= 0 {
+			if t.nodes[p].ID != id {
+				return
+			}
+			i = p
+			continue
+		}
+		sorted := Tree{nodes: t.nodes[:known]}
+		p, ok := sorted.Find(id)
+		if !ok {
+			p = len(t.nodes)
+			t.nodes = append(t.nodes, Node{ID: id, Parent: -1})
+		}
+		t.nodes[i].Parent = p
+		i = p
+	}
+}
+
+// sort brings the nodes in order again after some were appended.
+func (t *Tree) sort() {
+	byID := func(a, b Node) int { return a.ID.Compare(b.ID) }
+	if slices.IsSortedFunc(t.nodes, byID) {
+		return
+	}
+	order := make([]int, len(t.nodes)) // order[new] = old
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int { return byID(t.nodes[a], t.nodes[b]) })
+	place := make([]int, len(order)) // place[old] = new
+	nodes := make([]Node, len(order))
+	for i, old := range order {
+		place[old] = i
+		nodes[i] = t.nodes[old]
+	}
+	for i := range nodes {
+		if p := nodes[i].Parent; p >= 0 {
+			nodes[i].Parent = place[p]
+		}
+	}
+	t.nodes = nodes
+}
+
+// Stem forgets revisions that lie more than limit generations above every leaf that descends from them (a leaf itself counts
+// as the first), and returns the Refs of the bodies that this gives up.
+func (t *Tree) Stem(limit int) (refs []uint64) {
+	if len(t.nodes) <= limit {
+		return nil
+	}
+	height := make([]int, len(t.nodes)) // 1 + generations to the nearest leaf below; 0 for a leaf until its turn
+	gone := make([]bool, len(t.nodes))
+	for i := len(t.nodes) - 1; i >= 0; i-- {
+		if height[i] == 0 {
+			height[i] = 1
+		}
+		if p := t.nodes[i].Parent; p >= 0 && (height[p] == 0 || height[p] > height[i]+1) {
+			height[p] = height[i] + 1
+		}
+		gone[i] = height[i] > limit
+	}
+	return t.remove(gone)
+}
 
 // Prune removes the leaf id, and its ancestors that lead to no other leaf: a purge. It returns the Refs of the bodies
 // that this gives up, and whether id was a leaf.
-func (t *Tree) Prune(id ID) (refs []uint64, ok bool) { panic("todo") }
+func (t *Tree) Prune(id ID) (refs []uint64, ok bool) {
+	i, ok := t.Find(id)
+	if !ok || !t.IsLeaf(i) {
+		return nil, false
+	}
+	children := make([]int, len(t.nodes))
+	for _, n := range t.nodes {
+		if n.Parent >= 0 {
+			children[n.Parent]++
+		}
+	}
+	gone := make([]bool, len(t.nodes))
+	for i >= 0 && children[i] == 0 {
+		gone[i] = true
+		if i = t.nodes[i].Parent; i >= 0 {
+			children[i]--
+		}
+	}
+	return t.remove(gone), true
+}
 
-// Append writes the tree in the form that Decode reads.
-func (t *Tree) Append(dst []byte) []byte { panic("todo") }
-
-// Decode reads what Append wrote. It never panics; a text that Append cannot have written is an error.
-func Decode(b []byte) (Tree, error) { panic("todo") }
+// remove takes out the nodes marked gone. What loses its parent becomes a root.
+func (t *Tree) remove(gone []bool) (refs []uint64) {
+	place := make([]int, len(t.nodes))
+	var kept []Node
+	for i, n := range t.nodes {
+		if gone[i] {
+			place[i] = -1
+			if n.Ref != 0 {
+				refs = append(refs, n.Ref)
+			}
+			continue
+		}
+		place[i] = len(kept)
+		if n.Parent >= 0 {
+			n.Parent = place[n.Parent]
+		}
+		kept = append(kept, n)
+	}
+	t.nodes = kept
+	return refs
+}
