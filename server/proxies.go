@@ -1,0 +1,87 @@
+package server
+
+import (
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"github.com/parlordb/parlor/config"
+)
+
+// Proxies says which peers are believed when they report how a client's request reached them. It is immutable.
+type Proxies struct {
+	trusted          []netip.Prefix
+	host, proto, ssl string // names of the headers
+}
+
+// privateNetworks are trusted unless [parlor] trusted_proxies says otherwise: a proxy on the same machine or network.
+const privateNetworks = "127.0.0.0/8, ::1/128, 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10"
+
+// ReadProxies reads [parlor] trusted_proxies and the names of the headers. It fails with *config.ValueError.
+func ReadProxies(snap *config.Snapshot) (*Proxies, error) {
+	p := &Proxies{
+		host:  snap.String("X-Forwarded-Host", "x_forwarded_host", "chttpd", "httpd"),
+		proto: snap.String("X-Forwarded-Proto", "x_forwarded_proto", "chttpd", "httpd"),
+		ssl:   snap.String("X-Forwarded-Ssl", "x_forwarded_ssl", "chttpd", "httpd"),
+	}
+	for _, item := range list(snap.String(privateNetworks, "trusted_proxies", "parlor")) {
+		prefix, err := netip.ParsePrefix(item)
+		if err != nil {
+			addr, err := netip.ParseAddr(item)
+			if err != nil {
+				return nil, &config.ValueError{Reason: "[parlor] trusted_proxies: " + item + " is no address and no network such as 10.0.0.0/8"}
+			}
+			prefix = netip.PrefixFrom(addr, addr.BitLen())
+		}
+		p.trusted = append(p.trusted, prefix)
+	}
+	return p, nil
+}
+
+// trusts reports whether a request comes straight from a trusted proxy.
+func (p *Proxies) trusts(r *http.Request) bool {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return false
+	}
+	addr := peer.Addr().Unmap()
+	for _, prefix := range p.trusted {
+		if prefix.Contains(addr) {
+			return true
+		}
+	}
+	return false
+}
+
+// Secure reports whether the client's connection is encrypted, be it up to a trusted proxy.
+func (p *Proxies) Secure(r *http.Request) bool {
+	if r.TLS != nil {
+		return true
+	}
+	ssl, proto := r.Header.Get(p.ssl), r.Header.Get(p.proto)
+	return (strings.EqualFold(ssl, "on") || strings.EqualFold(proto, "https")) && p.trusts(r)
+}
+
+// publicHost is the host that the client asked for, as a proxy in front reports it.
+func (r *request) publicHost() string {
+	if host := r.Header.Get(r.set.proxies.host); host != "" && r.set.proxies.trusts(r.Request) {
+		return host
+	}
+	return r.Host
+}
+
+// publicScheme is "https" when the client's connection is encrypted, be it up to a proxy in front.
+func (r *request) publicScheme() string {
+	if r.set.proxies.Secure(r.Request) {
+		return "https"
+	}
+	return "http"
+}
+
+// hostname is a host without its port.
+func hostname(host string) string {
+	if i := strings.LastIndexByte(host, ':'); i > strings.LastIndexByte(host, ']') {
+		return host[:i]
+	}
+	return host
+}

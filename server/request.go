@@ -1,0 +1,192 @@
+package server
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/parlordb/parlor/auth"
+	"github.com/parlordb/parlor/store"
+)
+
+// request is one HTTP request on its way through the server. It belongs to one goroutine.
+type request struct {
+	*http.Request
+	w   response
+	set *settings // in force when the request came
+	id  string    // X-Couch-Request-ID
+
+	segments []string // of the path, decoded, empty ones dropped
+	params   url.Values
+	who      auth.Identity
+	named    string // the method that identified who, "" for nobody
+
+	// Set by route and authorize where the path names a database.
+	db   *store.DB
+	sec  *securityObject
+	args []string // what the route's wildcards matched, in order
+}
+
+// parse applies the method override and splits path and query as CouchDB does (spec §0): empty segments are dropped, and "+" means a
+// space unless [chttpd] decode_plus_to_space is false.
+func (r *request) parse() error {
+	if over := r.Header.Get("X-HTTP-Method-Override"); over != "" && r.Method == http.MethodPost {
+		switch over = strings.ToUpper(over); over {
+		case "GET", "HEAD", "POST", "PUT", "DELETE", "TRACE", "CONNECT", "COPY":
+			r.Method = over
+		}
+	}
+	raw := r.URL.EscapedPath()
+	if r.set.maxURI > 0 && len(r.RequestURI) > r.set.maxURI {
+		return &Error{Status: 414, Kind: "too_long", Reason: "the request uri is too long"}
+	}
+	for segment := range strings.SplitSeq(raw, "/") {
+		if segment == "" {
+			continue
+		}
+		text, err := r.unescape(segment)
+		if err != nil {
+			return badRequest("invalid_url_encoding")
+		}
+		r.segments = append(r.segments, text)
+	}
+	if r.URL.RawQuery != "" {
+		var err error
+		if r.params, err = url.ParseQuery(r.URL.RawQuery); err != nil {
+			return badRequest("invalid_url_encoding")
+		}
+	}
+	return nil
+}
+
+func (r *request) unescape(segment string) (string, error) {
+	if !strings.ContainsAny(segment, "%+") {
+		return segment, nil
+	}
+	if r.set.plusIsSpace {
+		return url.QueryUnescape(segment)
+	}
+	return url.PathUnescape(segment)
+}
+
+// param returns a query parameter, "" when it is absent; of several the first.
+func (r *request) param(name string) string { return r.params.Get(name) }
+
+// hasParam reports whether a query parameter was given, be it empty.
+func (r *request) hasParam(name string) bool { return r.params.Has(name) }
+
+// isTrue reports whether a parameter is exactly "true".
+func (r *request) isTrue(name string) bool { return r.params.Get(name) == "true" }
+
+// needJSON refuses a request whose Content-Type is not application/json.
+func (r *request) needJSON() error {
+	if mediaType(r.Header.Get("Content-Type")) != "application/json" {
+		return errContentType
+	}
+	return nil
+}
+
+// mediaType is the type of a Content-Type header without its parameters, in lower case.
+func mediaType(header string) string {
+	kind, _, _ := strings.Cut(header, ";")
+	return strings.ToLower(strings.TrimSpace(kind))
+}
+
+// freeBody is what a request may hold of a body without asking for a share of bufferedBodies.
+const freeBody = 1 << 20
+
+// maxJSON bounds a body that is read into memory whole, whatever max_http_request_size says.
+const maxJSON = bufferedBodies / 2
+
+// body reads the whole body, at most limit bytes of it (0: as the settings say). It fails with errTooLarge, or errBusy when too much is in memory
+// already. The caller calls release when it no longer holds the bytes.
+func (s *Server) body(r *request, limit int64) (data []byte, release func(), err error) {
+	if max := min(r.set.maxRequestSize, maxJSON); limit <= 0 || limit > max {
+		limit = max
+	}
+	if r.ContentLength > limit {
+		return nil, nil, errTooLarge
+	}
+	var held int64
+	release = func() { s.bodies.Release(held) }
+	capacity := max(r.ContentLength, 0) + 512
+	if capacity > freeBody {
+		if !s.bodies.TryAcquire(capacity) {
+			return nil, nil, errBusy
+		}
+		held = capacity
+	}
+	data = make([]byte, 0, capacity)
+	for {
+		n, err := r.Body.Read(data[len(data):cap(data)])
+		data = data[:len(data)+n]
+		if int64(len(data)) > limit {
+			release()
+			return nil, nil, errTooLarge
+		}
+		if errors.Is(err, io.EOF) {
+			return data, release, nil
+		}
+		if err != nil {
+			release()
+			return nil, nil, readError(err)
+		}
+		if len(data) < cap(data) {
+			continue
+		}
+		more := int64(cap(data))
+		if held+more > freeBody {
+			if !s.bodies.TryAcquire(more) {
+				release()
+				return nil, nil, errBusy
+			}
+			held += more
+		}
+		data = append(make([]byte, 0, 2*cap(data)), data...)
+	}
+}
+
+// readError tells a body that broke off from one that is too large.
+func readError(err error) error {
+	var large *http.MaxBytesError
+	if errors.As(err, &large) {
+		return errTooLarge
+	}
+	return &Error{Status: 400, Kind: "bad_request", Reason: "The request body ended early.", Cause: err}
+}
+
+// maxDepth bounds the nesting of JSON that clients send.
+const maxDepth = 500
+
+// object reads the body as a JSON object: errBadJSON, errNotObject.
+func (s *Server) object(r *request) (value jsontext.Value, release func(), err error) {
+	data, release, err := s.body(r, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	value, err = checkJSON(data)
+	if err == nil && value[0] != '{' {
+		err = errNotObject
+	}
+	if err != nil {
+		release()
+		return nil, nil, err
+	}
+	return value, release, nil
+}
+
+// requestID takes the client's request id when it is harmless, else makes one of ten hex digits.
+func requestID(given string) string {
+	if given != "" && len(given) <= 36 && strings.Trim(given, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_") == "" {
+		return given
+	}
+	var b [5]byte
+	rand.Read(b[:])
+	return hex.EncodeToString(b[:])
+}

@@ -1,0 +1,185 @@
+// Package server is CouchDB's HTTP API over a store: who may do what (_security, server admins), and a handler for each resource.
+//
+// One request goes this way, in [Server.ServeHTTP]:
+//
+//	request id, method override, path → CORS preflight → authenticate → route → authorize → handle
+//
+// Handlers are methods of Server in a file for each resource; routes.go lists them all with what each needs. They return
+// errors, which errors.go turns into statuses and CouchDB's JSON. They never ask who may: authorize.go has done that.
+//
+// A Server is an http.Handler, safe for concurrent use. [Server.Configure] puts new settings into force for requests that begin
+// afterwards. [Server.Close] ends the feeds.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/parlordb/parlor/auth"
+	"github.com/parlordb/parlor/config"
+	"github.com/parlordb/parlor/couchjs"
+	"github.com/parlordb/parlor/store"
+)
+
+// Options are what a Server is made of. All fields are required but where said.
+type Options struct {
+	Store       *store.Store
+	Users       *Users
+	Auth        *auth.Authenticator
+	Passwords   *auth.Passwords
+	Revocations *auth.Revocations
+	JS          *couchjs.Pool
+	Settings    func() *config.Settings // the live settings, behind /_node/{node}/_config
+	Version     string                  // of Parlor
+	Log         *slog.Logger
+	Now         func() time.Time // nil: time.Now
+
+	// AdminOnly are further handlers for server admins, by path below /_node/{node}/, such as "_parlor/backup". May be nil.
+	AdminOnly map[string]http.Handler
+}
+
+// Server is the HTTP API. Make it with New.
+type Server struct {
+	store       *store.Store
+	users       *Users
+	auth        *auth.Authenticator
+	passwords   *auth.Passwords
+	revocations *auth.Revocations
+	js          *couchjs.Pool
+	live        func() *config.Settings
+	version     string
+	log         *slog.Logger
+	now         func() time.Time
+	adminOnly   map[string]http.Handler
+	started     time.Time
+
+	settings   atomic.Pointer[settings]
+	security   securityCache
+	validators validatorCache
+	bodies     *semaphore.Weighted // bytes of request bodies held in memory
+	counters   counters
+	tasks      tasks
+
+	closing context.Context // ends when Close is called: feeds watch it
+	close   context.CancelFunc
+}
+
+// bufferedBodies bounds what all requests together hold of bodies above a megabyte.
+const bufferedBodies = 512 << 20
+
+// New returns a Server. It answers 503 to everything until Configure.
+func New(o Options) *Server {
+	s := &Server{
+		store: o.Store, users: o.Users, auth: o.Auth, passwords: o.Passwords, revocations: o.Revocations, js: o.JS,
+		live: o.Settings, version: o.Version, log: o.Log, now: o.Now, adminOnly: o.AdminOnly,
+		bodies: semaphore.NewWeighted(bufferedBodies),
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	s.started = s.now()
+	s.closing, s.close = context.WithCancel(context.Background())
+	s.tasks.wait.Go(s.watchUsers)
+	return s
+}
+
+// Configure puts settings into force, with the cookies to hand out. It fails without effect when a value cannot be used.
+func (s *Server) Configure(snap *config.Snapshot, cookies *auth.Cookies) error {
+	set, err := newSettings(snap, cookies, s.version)
+	if err != nil {
+		return err
+	}
+	s.settings.Store(set)
+	s.revocations.Recheck(auth.Match{})
+	return nil
+}
+
+// Close ends the feeds that are open, each with a well-formed end, and waits for background work. Requests that come later
+// are still answered.
+func (s *Server) Close() {
+	s.close()
+	s.tasks.wait.Wait()
+	s.users.Close()
+}
+
+// ServeHTTP answers one request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
+	start := s.now()
+	set := s.settings.Load()
+	if set == nil {
+		http.Error(w, `{"error":"service_unavailable","reason":"starting"}`, http.StatusServiceUnavailable)
+		return
+	}
+	r := &request{Request: hr, set: set, id: requestID(hr.Header.Get("X-Couch-Request-ID"))}
+	r.w = response{ResponseWriter: w}
+	s.baseHeaders(r)
+	defer func() {
+		s.finish(r, start, recover())
+	}()
+	if err := s.serve(r); err != nil {
+		s.refuse(r, err)
+	}
+}
+
+// serve takes a request through the steps that the package comment names.
+func (s *Server) serve(r *request) error {
+	if err := r.parse(); err != nil {
+		return err
+	}
+	if done, err := s.cors(r); done || err != nil {
+		return err
+	}
+	if err := s.authenticate(r); err != nil {
+		return err
+	}
+	act, err := s.route(r)
+	if err != nil {
+		return err
+	}
+	if err := s.authorize(r, act.need); err != nil {
+		return err
+	}
+	if act.handle == nil {
+		return methodNotAllowed(act.allow)
+	}
+	if r.ContentLength > r.set.maxRequestSize {
+		return errTooLarge
+	}
+	return act.handle(s, r)
+}
+
+// finish counts and logs a request; cause is what recover gave. A panic is our mistake: the client learns only that
+// there was one, and a body that was begun is cut off rather than ended.
+func (s *Server) finish(r *request, start time.Time, cause any) {
+	if cause != nil {
+		if err, ok := cause.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+			s.counters.aborted.Add(1)
+			panic(http.ErrAbortHandler)
+		}
+		s.log.Error("panic", "request", r.id, "method", r.Method, "path", r.URL.Path, "cause", fmt.Sprint(cause), "stack", string(debug.Stack()))
+		if r.w.began {
+			panic(http.ErrAbortHandler)
+		}
+		s.refuse(r, &Error{Status: http.StatusInternalServerError, Kind: "internal_server_error", Reason: "The server met a mistake of its own; its log has the details."})
+	}
+	s.counters.request(r.Method, r.w.status)
+	level := slog.LevelDebug
+	switch {
+	case r.w.status >= 500:
+		level = slog.LevelError
+	case r.w.status >= 400 && r.w.status != http.StatusNotFound && r.w.status != http.StatusConflict:
+		level = slog.LevelInfo
+	}
+	if s.log.Enabled(r.Context(), level) {
+		s.log.Log(r.Context(), level, "request", "id", r.id, "peer", r.RemoteAddr, "user", r.who.Name, "method", r.Method,
+			"path", r.URL.Path, "status", r.w.status, "ms", s.now().Sub(start).Milliseconds())
+	}
+}

@@ -1,0 +1,181 @@
+package server
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/parlordb/parlor/auth"
+)
+
+// getSession tells the caller who he is.
+func (s *Server) getSession(r *request) error {
+	if r.who.Name == "" && r.param("basic") == "true" {
+		return unauthorized("Please login.")
+	}
+	body := append([]byte(`{"ok":true,"userCtx":`), userContext(&r.who)...)
+	body = append(body, `,"info":{"authentication_handlers":[`...)
+	for _, name := range s.auth.Names() {
+		body = appendString(appendComma(body), name)
+	}
+	body = append(body, ']')
+	if r.who.Method != "" {
+		body = appendString(append(body, `,"authenticated":`...), r.who.Method)
+	}
+	if r.set.authenticationDB != "" {
+		body = appendString(append(body, `,"authentication_db":`...), r.set.authenticationDB)
+	}
+	return r.send(http.StatusOK, append(body, "}}"...))
+}
+
+// userContext is {"name":…,"roles":[…]}.
+func userContext(who *auth.Identity) []byte {
+	body := []byte(`{"name":`)
+	if who.Name == "" {
+		body = append(body, "null"...)
+	} else {
+		body = appendString(body, who.Name)
+	}
+	return append(appendRoles(append(body, `,"roles":`...), who.Roles), '}')
+}
+
+func appendRoles(dst []byte, roles []string) []byte {
+	dst = append(dst, '[')
+	for _, role := range roles {
+		dst = appendString(appendComma(dst), role)
+	}
+	return append(dst, ']')
+}
+
+// maxLogin bounds the body of a login.
+const maxLogin = 64 << 10
+
+// postSession signs in with a name and a password and answers with a cookie (spec §1.5).
+func (s *Server) postSession(r *request) error {
+	form, err := s.loginForm(r)
+	if err != nil {
+		return err
+	}
+	name, other := form["name"], form["username"]
+	switch {
+	case name == "" && other == "":
+		return badRequest("request body must contain a username")
+	case name == "":
+		name = other
+	case other != "" && other != name:
+		return badRequest("request body contains different usernames")
+	}
+	secure := r.publicScheme() == "https"
+	user, err := s.passwords.Verify(r.Context(), name, form["password"])
+	var refused *auth.Refusal
+	switch {
+	case errors.As(err, &refused) && refused.Status == http.StatusUnauthorized:
+		return s.loginFailed(r, secure)
+	case err != nil:
+		return err
+	}
+	cookie := r.set.cookies.Issue(user, secure)
+	if cookie == "" {
+		return &Error{Status: 500, Kind: "internal_server_error", Reason: "No session can be made for this user."}
+	}
+	r.w.Header().Set("Set-Cookie", cookie)
+	body := append(appendString([]byte(`{"ok":true,"name":`), user.Name), `,"roles":`...)
+	return s.redirected(r, "next", http.StatusOK, append(appendRoles(body, user.Roles), '}'))
+}
+
+// loginFailed answers a wrong name or password, and clears the cookie. It brings up no browser's sign-in box.
+func (s *Server) loginFailed(r *request, secure bool) error {
+	r.w.Header().Set("Set-Cookie", r.set.cookies.Clear(secure))
+	return s.redirected(r, "fail", http.StatusUnauthorized, unauthorized("Name or password is incorrect.").append(nil))
+}
+
+// redirected answers with a body, and sends a browser on where a parameter names a path on this server.
+func (s *Server) redirected(r *request, param string, status int, body []byte) error {
+	if r.hasParam(param) {
+		next := r.param(param)
+		// "//host" and "/\host" are other servers to a browser.
+		if !strings.HasPrefix(next, "/") || strings.HasPrefix(next, "//") || strings.HasPrefix(next, `/\`) {
+			return badRequest("path must begin with a /.")
+		}
+		status = http.StatusFound
+		r.w.Header().Set("Location", r.absolute(next))
+	}
+	return r.send(status, body)
+}
+
+// loginForm reads a login as a form or as JSON.
+func (s *Server) loginForm(r *request) (map[string]string, error) {
+	kind := mediaType(r.Header.Get("Content-Type"))
+	if kind != "application/json" && kind != "application/x-www-form-urlencoded" {
+		return nil, &Error{Status: 415, Kind: "bad_content_type", Reason: "Content-Type must be 'application/x-www-form-urlencoded' or 'application/json'"}
+	}
+	data, release, err := s.body(r, maxLogin)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	if kind == "application/json" {
+		return loginJSON(r, data)
+	}
+	form := map[string]string{}
+	for pair := range strings.FieldsFuncSeq(string(data), func(c rune) bool { return c == '&' || c == ';' }) {
+		key, value, _ := strings.Cut(pair, "=")
+		key, err1 := url.QueryUnescape(key)
+		value, err2 := url.QueryUnescape(value)
+		if err := errors.Join(err1, err2); err != nil {
+			return nil, badRequest("The form is not encoded as application/x-www-form-urlencoded.")
+		}
+		if _, ok := form[key]; !ok {
+			form[key] = value
+		}
+	}
+	return form, nil
+}
+
+func loginJSON(r *request, data []byte) (map[string]string, error) {
+	switch encoding := r.Header.Get("Content-Encoding"); encoding {
+	case "", "identity":
+	case "gzip":
+		z, err := gzip.NewReader(bytes.NewReader(data))
+		if err == nil {
+			data, err = io.ReadAll(io.LimitReader(z, maxLogin+1))
+		}
+		if err != nil {
+			return nil, badRequest("The body is not gzip.")
+		}
+		if len(data) > maxLogin {
+			return nil, errTooLarge
+		}
+	default:
+		return nil, &Error{Status: 415, Kind: "bad_content_type", Reason: encoding + " is not a supported content encoding."}
+	}
+	object, err := checkJSON(data)
+	if err != nil {
+		return nil, err
+	}
+	if object[0] != '{' {
+		return nil, errNotObject
+	}
+	form := map[string]string{}
+	err = members(object, func(name string, value jsontext.Value) error {
+		s, ok := text(value)
+		if !ok {
+			return badRequest("The members of a login must be strings.")
+		}
+		form[name] = s
+		return nil
+	})
+	return form, err
+}
+
+// deleteSession forgets the cookie. It succeeds whether or not there was a session.
+func (s *Server) deleteSession(r *request) error {
+	r.w.Header().Set("Set-Cookie", r.set.cookies.Clear(r.publicScheme() == "https"))
+	return s.redirected(r, "next", http.StatusOK, []byte(`{"ok":true}`))
+}

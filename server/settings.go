@@ -1,0 +1,140 @@
+package server
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/parlordb/parlor/auth"
+	"github.com/parlordb/parlor/auth/password"
+	"github.com/parlordb/parlor/config"
+)
+
+// settings are what handlers need of the configuration, read once for each change of it. They are never changed.
+type settings struct {
+	snap    *config.Snapshot
+	cookies *auth.Cookies
+
+	serverHeader []string
+	uuid         string
+	nodeName     string
+
+	plusIsSpace       bool
+	maxURI            int
+	maxRequestSize    int64
+	maxDocumentSize   int64
+	maxAttachmentSize int64
+	maxBulkGet        int
+	maxUUIDs          int64
+	changesTimeout    int64 // milliseconds
+
+	requireValidUser         bool
+	requireValidUserExceptUp bool
+	adminOnlyAllDBs          bool
+	challenge                string // WWW-Authenticate of a 401
+	redirect                 string // where a browser is sent to sign in
+	proxies                  *Proxies
+	authenticationDB         string // as /_session shows it, "" when it is not set
+
+	defaultSecurity  []byte
+	securityEditable bool // of _users
+	publicFields     []string
+	passwords        password.Policy
+
+	cors corsSettings
+
+	compressible     []string // content types whose attachments are gzipped; a last "*" stands for anything
+	compressionLevel int
+	sandbox          string // Content-Security-Policy of attachments
+}
+
+// defaultSecurities are the values of [couchdb] default_security.
+var defaultSecurities = map[string]string{
+	"admin_only":  `{"members":{"roles":["_admin"]},"admins":{"roles":["_admin"]}}`,
+	"admin_local": `{}`,
+	"everyone":    `{}`,
+}
+
+// newSettings reads a snapshot. It fails where a value would leave something open that was meant to be closed.
+func newSettings(snap *config.Snapshot, cookies *auth.Cookies, version string) (*settings, error) {
+	security, ok := defaultSecurities[snap.String("admin_only", "default_security", "couchdb")]
+	if !ok {
+		return nil, &config.ValueError{Reason: "[couchdb] default_security is one of admin_only, admin_local and everyone"}
+	}
+	proxies, err := ReadProxies(snap)
+	if err != nil {
+		return nil, err
+	}
+	set := &settings{
+		snap: snap, cookies: cookies,
+		serverHeader:             serverHeader(snap, version),
+		uuid:                     snap.String("", "uuid", "couchdb"),
+		nodeName:                 snap.String("nonode@nohost", "node_name", "parlor"),
+		plusIsSpace:              snap.Bool(true, "decode_plus_to_space", "chttpd"),
+		maxURI:                   int(snap.Int(0, "max_uri_length", "chttpd", "httpd")),
+		maxRequestSize:           positive(snap.Int(4<<30, "max_http_request_size", "chttpd", "httpd"), 4<<30),
+		maxDocumentSize:          positive(snap.Int(8_000_000, "max_document_size", "couchdb"), 8_000_000),
+		maxAttachmentSize:        positive(snap.Int(1<<30, "max_attachment_size", "couchdb"), 1<<40),
+		maxBulkGet:               int(snap.Int(10_000, "bulk_max_get", "parlor")),
+		maxUUIDs:                 snap.Int(1000, "max_count", "uuids"),
+		changesTimeout:           snap.Int(60_000, "changes_timeout", "chttpd", "httpd"),
+		requireValidUser:         snap.Bool(false, "require_valid_user", "chttpd"),
+		requireValidUserExceptUp: snap.Bool(false, "require_valid_user_except_for_up", "chttpd"),
+		adminOnlyAllDBs:          snap.Bool(true, "admin_only_all_dbs", "chttpd"),
+		challenge:                snap.String("", "WWW-Authenticate", "chttpd", "httpd"),
+		redirect:                 snap.String("/_utils/session.html", "authentication_redirect", "chttpd_auth", "couch_httpd_auth"),
+		proxies:                  proxies,
+		authenticationDB:         snap.String("", "authentication_db", "chttpd_auth"),
+		defaultSecurity:          []byte(security),
+		securityEditable:         snap.Bool(false, "users_db_security_editable", "couchdb"),
+		publicFields:             list(snap.String("", "public_fields", "chttpd_auth", "couch_httpd_auth")),
+		passwords:                PasswordPolicy(snap),
+		cors:                     newCORS(snap),
+		compressible:             list(snap.String("text/*, application/javascript, application/json, application/xml", "compressible_types", "attachments")),
+		compressionLevel:         int(snap.Int(8, "compression_level", "attachments")),
+	}
+	if snap.Bool(true, "attachments_enable", "csp") {
+		set.sandbox = snap.String("sandbox", "attachments_header_value", "csp")
+	}
+	if set.compressionLevel < 0 || set.compressionLevel > 9 {
+		return nil, &config.ValueError{Reason: "[attachments] compression_level is a number from 0 to 9"}
+	}
+	return set, nil
+}
+
+// serverHeader is the Server header: a CouchDB version, which clients look for, then Parlor's.
+func serverHeader(snap *config.Snapshot, version string) []string {
+	if snap.Bool(true, "server_header_versions", "chttpd", "httpd") {
+		return []string{"CouchDB/" + couchVersion + " (Parlor/" + version + ")"}
+	}
+	return []string{"CouchDB"}
+}
+
+// PasswordPolicy reads how passwords are hashed (spec §14).
+func PasswordPolicy(snap *config.Snapshot) password.Policy {
+	sections := []string{"chttpd_auth", "couch_httpd_auth"}
+	number := func(fallback int64, key string) int { return int(snap.Int(fallback, key, sections...)) }
+	return password.Policy{
+		Scheme:        password.Scheme(snap.String("pbkdf2", "password_scheme", sections...)),
+		PRF:           snap.String("sha256", "pbkdf2_prf", sections...),
+		Iterations:    number(600_000, "iterations"),
+		MinIterations: number(1, "min_iterations"),
+		MaxIterations: number(1_000_000_000, "max_iterations"),
+	}
+}
+
+// list splits a comma-separated setting; empty items are dropped.
+func list(value string) []string {
+	items := strings.Split(value, ",")
+	for i := range items {
+		items[i] = strings.TrimSpace(items[i])
+	}
+	return slices.DeleteFunc(items, func(item string) bool { return item == "" })
+}
+
+// positive is n, or fallback where n is no limit at all.
+func positive(n, fallback int64) int64 {
+	if n <= 0 {
+		return fallback
+	}
+	return n
+}

@@ -1,0 +1,287 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/parlordb/parlor/auth"
+	"github.com/parlordb/parlor/auth/password"
+	"github.com/parlordb/parlor/config"
+	"github.com/parlordb/parlor/store"
+)
+
+const (
+	usersDatabase = "_users"
+	userPrefix    = "org.couchdb.user:"
+)
+
+// Users is the directory of server admins ([admins]) and of the documents in _users (spec §7.6). It is safe for concurrent use.
+//
+// An entry is remembered together with the update sequence of _users, so that every change of that database is seen by the
+// next request.
+type Users struct {
+	store *store.Store
+	log   *slog.Logger
+	rules atomic.Pointer[userSettings]
+
+	mu     sync.RWMutex
+	known  map[string]knownUser
+	rehash sync.Map // names whose hash is being made anew
+	work   sync.WaitGroup
+}
+
+// userSettings are the settings that the directory needs.
+type userSettings struct {
+	admins     map[string]password.Hash
+	conflicted bool // conflicted documents are taken
+	upgrade    bool
+	policy     password.Policy
+}
+
+// knownUser is a remembered entry; user is nil for a name that nobody has.
+type knownUser struct {
+	db   *store.DB
+	seq  uint64
+	user *auth.User
+}
+
+// maxKnownUsers bounds the entries remembered; they are all dropped when there are more.
+const maxKnownUsers = 10_000
+
+// NewUsers returns a directory that knows nobody until Configure.
+func NewUsers(s *store.Store, log *slog.Logger) *Users {
+	u := &Users{store: s, log: log, known: map[string]knownUser{}}
+	u.rules.Store(&userSettings{})
+	return u
+}
+
+// Configure takes the server admins from a snapshot. Values of [admins] that are no hash let nobody in.
+func (u *Users) Configure(snap *config.Snapshot) {
+	rules := &userSettings{
+		admins:     map[string]password.Hash{},
+		conflicted: snap.Bool(false, "allow_conflicted_user_docs", "chttpd_auth"),
+		upgrade:    snap.Bool(true, "upgrade_hash_on_auth", "chttpd_auth"),
+		policy:     PasswordPolicy(snap),
+	}
+	for name, value := range snap.Section("admins") {
+		if h, ok, err := password.ParseAdmin(value); ok && err == nil {
+			rules.admins[name] = h
+		}
+	}
+	u.rules.Store(rules)
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	clear(u.known)
+}
+
+// Close waits for hashes that are being made anew.
+func (u *Users) Close() { u.work.Wait() }
+
+// User returns the entry of name: a server admin, with the roles of a document of the same name added, or a document.
+// It fails with auth.ErrUnknownUser, or with a Refusal for a document with conflicts.
+func (u *Users) User(ctx context.Context, name string) (*auth.User, error) {
+	db, err := u.store.DB(usersDatabase)
+	if errors.Is(err, store.ErrNoDatabase) {
+		return u.entry(u.rules.Load(), nil, name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	seq := db.UpdateSeq()
+	u.mu.RLock()
+	k, ok := u.known[name]
+	u.mu.RUnlock()
+	if !ok || k.db != db || k.seq != seq {
+		rules := u.rules.Load()
+		user, err := u.entry(rules, db, name)
+		if err != nil && !errors.Is(err, auth.ErrUnknownUser) {
+			return nil, err
+		}
+		k = knownUser{db: db, seq: seq, user: user}
+		u.remember(rules, name, k)
+	}
+	if k.user == nil {
+		return nil, auth.ErrUnknownUser
+	}
+	return k.user, nil
+}
+
+// remember keeps an entry that was made under rules, unless the rules have changed meanwhile.
+func (u *Users) remember(rules *userSettings, name string, k knownUser) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.rules.Load() != rules {
+		return
+	}
+	if len(u.known) >= maxKnownUsers {
+		clear(u.known)
+	}
+	u.known[strings.Clone(name)] = k
+}
+
+// entry looks a name up. db is nil when there is no _users.
+func (u *Users) entry(rules *userSettings, db *store.DB, name string) (*auth.User, error) {
+	var doc *userDoc
+	if db != nil {
+		var err error
+		if doc, err = readUser(db, name, rules.conflicted); err != nil {
+			return nil, err
+		}
+	}
+	if h, ok := rules.admins[name]; ok {
+		admin := &auth.User{Name: name, Roles: []string{"_admin"}, Password: h, Admin: true}
+		if doc != nil {
+			admin.Roles = append(admin.Roles, doc.roles...)
+		}
+		return admin, nil
+	}
+	if doc == nil {
+		return nil, auth.ErrUnknownUser
+	}
+	return &auth.User{Name: name, Roles: doc.roles, Password: doc.hash, TOTP: doc.totp, Disabled: doc.disabled}, nil
+}
+
+// userDoc is what sign-on needs of a document in _users.
+type userDoc struct {
+	roles    []string
+	hash     password.Hash
+	totp     bool
+	disabled bool
+}
+
+// readUser reads the document of a name; nil when there is none.
+func readUser(db *store.DB, name string, conflicted bool) (*userDoc, error) {
+	rec, err := db.Record(userPrefix + name)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	leaves := rec.Tree.Leaves()
+	if rec.Tree.Node(leaves[0]).Deleted {
+		return nil, nil
+	}
+	if len(leaves) > 1 && !rec.Tree.Node(leaves[1]).Deleted && !conflicted {
+		return nil, &auth.Refusal{Status: http.StatusUnauthorized, Kind: "unauthorized",
+			Reason: "User document conflicts must be resolved before the document is used for authentication purposes."}
+	}
+	doc, err := db.Revision(rec, leaves[0])
+	if err != nil {
+		return nil, err
+	}
+	return parseUser(doc.Body)
+}
+
+// parseUser reads a user document. Members of a wrong type count as absent, which lets nobody in.
+func parseUser(body []byte) (*userDoc, error) {
+	u := &userDoc{hash: password.Hash{Scheme: password.Simple}}
+	var derived, sha string
+	err := members(body, func(name string, value jsontext.Value) error {
+		s, _ := text(value)
+		switch name {
+		case "roles":
+			u.roles, _ = parseStrings(value, "")
+		case "password_scheme":
+			u.hash.Scheme = password.Scheme(s)
+		case "pbkdf2_prf":
+			u.hash.PRF = s
+		case "salt":
+			u.hash.Salt = s
+		case "iterations":
+			n, err := strconv.Atoi(string(value))
+			if err != nil {
+				n = -1
+			}
+			u.hash.Iterations = n
+		case "derived_key":
+			derived = s
+		case "password_sha":
+			sha = s
+		case "totp":
+			u.totp = true
+		case "disabled":
+			u.disabled = string(value) == "true"
+		}
+		return nil
+	})
+	u.hash.Key = derived
+	if u.hash.Scheme == password.Simple {
+		u.hash.Key = sha
+	} else {
+		if u.hash.PRF == "" {
+			u.hash.PRF = "sha"
+		}
+		if u.hash.Iterations == 0 {
+			u.hash.Iterations = 10_000
+		}
+	}
+	if u.hash.Key == "" {
+		// No password lets this user in, but the salt still makes his cookies.
+		u.hash = password.Hash{Salt: u.hash.Salt}
+	}
+	return u, err
+}
+
+// Upgrade makes the hash of a password that has just verified anew under the policy in force, with the same salt, so that sessions survive
+// (spec §7.5). It returns at once; at most one upgrade of a user is under way. A document that changed meanwhile is left alone.
+func (u *Users) Upgrade(_ context.Context, user *auth.User, pass string) {
+	rules := u.rules.Load()
+	if !rules.upgrade || user.Admin {
+		return
+	}
+	if _, busy := u.rehash.LoadOrStore(user.Name, true); busy {
+		return
+	}
+	u.work.Go(func() {
+		defer u.rehash.Delete(user.Name)
+		if err := u.upgrade(rules, user, pass); err != nil && !errors.Is(err, store.ErrConflict) {
+			u.log.Warn("the password hash could not be upgraded", "user", user.Name, "error", err)
+		}
+	})
+}
+
+func (u *Users) upgrade(rules *userSettings, user *auth.User, pass string) error {
+	db, err := u.store.DB(usersDatabase)
+	if err != nil {
+		return err
+	}
+	doc, err := db.Doc(userPrefix + user.Name)
+	if err != nil {
+		return err
+	}
+	if parsed, err := parseUser(doc.Body); err != nil || parsed.hash != user.Password {
+		return err
+	}
+	h, err := rules.policy.New(pass, user.Password.Salt)
+	if err != nil {
+		return err
+	}
+	body, err := withHash(doc.Body, h)
+	if err != nil {
+		return err
+	}
+	_, err = db.Put(context.Background(), store.Write{
+		Doc:  store.Doc{ID: doc.ID, Body: body, Attachments: keepAttachments(doc.Attachments)},
+		Base: doc.Rev,
+	}, nil)
+	return err
+}
+
+// keepAttachments are stubs for all attachments of the revision that an edit replaces.
+func keepAttachments(attachments []store.Attachment) []store.Attachment {
+	kept := slices.Clone(attachments)
+	for i := range kept {
+		kept[i].Stub = true
+	}
+	return kept
+}
