@@ -2,7 +2,6 @@ package server
 
 import (
 	"bytes"
-	"context"
 	"net/http"
 	"slices"
 	"strings"
@@ -36,10 +35,6 @@ const (
 
 // authenticate finds out who calls, and refuses nobody where a valid user is required (spec §1.3).
 func (s *Server) authenticate(r *request) error {
-	if r.Context().Value(asAdmin{}) != nil {
-		r.who = auth.Identity{Roles: []string{"_admin"}, Method: "socket"}
-		return nil
-	}
 	who, err := s.auth.Authenticate(r.Request)
 	if err != nil {
 		return err
@@ -241,15 +236,4 @@ func (c *securityCache) of(db *store.DB) (*securityObject, error) {
 	}
 	c.parsed[db.Name()] = sec
 	return sec, nil
-}
-
-// asAdmin marks the context of a request that AsAdmin let through.
-type asAdmin struct{}
-
-// AsAdmin passes requests on to s as a server admin's, whatever credentials they carry: for a listener that only the operator can
-// reach, such as a socket that the file system protects.
-func (s *Server) AsAdmin() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), asAdmin{}, true)))
-	})
 }
