@@ -29,6 +29,7 @@ const (
 
 const (
 	notServerAdmin = "You are not a server admin."
+	notDBAdmin     = "You are not a db or server admin."
 	notMember      = "You are not allowed to access this db."
 	notAuthorized  = "You are not authorized to access this db."
 )
@@ -38,6 +39,14 @@ func (s *Server) authenticate(r *request) error {
 	who, err := s.auth.Authenticate(r.Request)
 	if err != nil {
 		return err
+	}
+	if who.Method == "cookie" {
+		if err := r.set.cors.protection.Check(r.Request); err != nil {
+			return forbidden("Another site's page may not use your session: its origin is not in [cors] origins.")
+		}
+		if !r.set.cors.admits(r) {
+			who = auth.Identity{}
+		}
 	}
 	r.who = who
 	if who.SetCookie != "" {
@@ -116,9 +125,9 @@ func (r *request) needDBAdmin() error {
 	case r.sec.isAdmin(&r.who):
 		return nil
 	case r.who.Name == "":
-		return unauthorized(errNotDBAdmin)
+		return unauthorized(notDBAdmin)
 	}
-	return forbidden(errNotDBAdmin)
+	return forbidden(notDBAdmin)
 }
 
 // securityObject is a database's _security, parsed.

@@ -14,6 +14,8 @@ type corsSettings struct {
 	enabled bool
 	all     corsPolicy
 	hosts   map[string]corsPolicy
+	// protection refuses changes by pages of other origins that sign in with a session's cookie.
+	protection *http.CrossOriginProtection
 }
 
 type corsPolicy struct {
@@ -36,6 +38,14 @@ func newCORS(snap *config.Snapshot) corsSettings {
 		enabled: snap.Bool(false, "enable_cors", "chttpd", "httpd"),
 		all:     newCORSPolicy(snap, "cors"),
 		hosts:   map[string]corsPolicy{},
+
+		protection: http.NewCrossOriginProtection(),
+	}
+	if c.enabled {
+		for _, origin := range c.all.origins {
+			// What is no origin, such as "*", vouches for nobody's session.
+			_ = c.protection.AddTrustedOrigin(origin)
+		}
 	}
 	for _, section := range snap.Sections() {
 		if host, ok := strings.CutPrefix(section, "cors:"); ok {
@@ -55,6 +65,17 @@ func newCORSPolicy(snap *config.Snapshot, sections ...string) corsPolicy {
 		exposed:     list(strings.ToLower(get(corsExposed, "exposed_headers"))),
 		maxAge:      strconv.FormatInt(snap.Int(600, "max_age", sections...), 10),
 	}
+}
+
+// admits reports whether the page that made a request may use the session in the browser that it runs in: a page of this server, or of an
+// origin that is written in [cors] origins. "*" lets pages of any origin come, but not as somebody's session.
+func (c *corsSettings) admits(r *request) bool {
+	origin := r.Header.Get("Origin")
+	if origin == "" || c.enabled && slices.Contains(c.all.origins, origin) {
+		return true
+	}
+	_, host, _ := strings.Cut(origin, "://")
+	return host == r.publicHost()
 }
 
 // cors answers a preflight, and marks any other answer for the origin that asked. done: the request has been answered.

@@ -182,7 +182,7 @@ func (s *Server) names(n nameRange, fn func(name string) error) error {
 			}
 			all = append(all, name)
 		}
-		if len(page) < namesPage {
+		if len(page) < namesPage || !n.descending && n.limit >= 0 && len(all) >= n.skip+n.limit {
 			break
 		}
 		from, after = page[len(page)-1], true

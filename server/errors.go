@@ -44,7 +44,6 @@ var (
 	errContentType  = &Error{Status: 415, Kind: "bad_content_type", Reason: "Content-Type must be application/json"}
 	errDiskFull     = &Error{Status: 507, Kind: "insufficient_storage", Reason: "The server's disk is full. Nothing was written."}
 	errBusy         = &Error{Status: 503, Kind: "service_unavailable", Reason: "The server is busy with large requests; try again."}
-	errNotDBAdmin   = "You are not a db or server admin."
 	errShuttingDown = &Error{Status: 503, Kind: "service_unavailable", Reason: "The server is stopping."}
 )
 

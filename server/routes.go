@@ -24,7 +24,7 @@ type endpoint struct {
 	needs   map[string]need
 }
 
-// methods of an endpoint; HEAD is GET with the body left out.
+// on is what an endpoint does on each method; HEAD is GET with the body left out.
 type on = map[string]handler
 
 // serverRoutes are the paths whose first segment begins with an underscore and names no database.
@@ -204,9 +204,6 @@ func (s *Server) route(r *request) (action, error) {
 	act := action{need: found.need, handle: found.methods[method], allow: found.allow}
 	if n, ok := found.needs[method]; ok {
 		act.need = n
-	}
-	if r.Method == http.MethodHead && !strings.Contains(found.allow, "HEAD") {
-		act.handle = nil
 	}
 	return act, nil
 }

@@ -1,8 +1,10 @@
 package server
 
 import (
+	"maps"
 	"net/http"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -104,9 +106,9 @@ func appendStat(dst []byte, node any) []byte {
 		dst = append(dst, `,"type":"`+node.kind+`","desc":"`+node.desc+`"}`...)
 	case map[string]any:
 		dst = append(dst, '{')
-		for name, child := range node {
+		for _, name := range slices.Sorted(maps.Keys(node)) {
 			dst = append(appendString(appendComma(dst), name), ':')
-			dst = appendStat(dst, child)
+			dst = appendStat(dst, node[name])
 		}
 		dst = append(dst, '}')
 	default:
