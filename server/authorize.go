@@ -22,7 +22,7 @@ const (
 	metrics                 // server admins and the role _metrics
 	serverAdmin             // the role _admin
 	member                  // who may read and write the database
-	listing                 // member; of _users and _replicator server admins alone
+	lister                  // member; of _users and _replicator server admins alone
 	dbAdmin                 // a database's admins
 	compacter               // as dbAdmin, with another text
 )
@@ -82,7 +82,7 @@ func (s *Server) authorize(r *request, n need) error {
 		if !admin {
 			return unauthorized(notServerAdmin)
 		}
-	case listing:
+	case lister:
 		if name := r.segments[0]; (name == "_users" || name == "_replicator") && !admin {
 			return unauthorized(notServerAdmin)
 		}
@@ -106,6 +106,7 @@ func (s *Server) openDatabase(r *request, n need) error {
 	}
 	r.db, r.sec = db, sec
 	switch {
+	case !sec.isMember(&r.who) && r.ownsDocument():
 	case !sec.isMember(&r.who):
 		if r.who.Name == "" {
 			return unauthorized(notAuthorized)
@@ -117,6 +118,15 @@ func (s *Server) openDatabase(r *request, n need) error {
 		return r.needDBAdmin()
 	}
 	return nil
+}
+
+// ownsDocument reports whether a request reads or changes the caller's own user document, which he may although _users is closed to
+// him. It is for those who signed in with a password or session: a name that a token vouches for owns nothing here.
+func (r *request) ownsDocument() bool {
+	if !r.set.selfService || !r.who.Local || len(r.segments) != 2 || r.segments[0] != usersDatabase || r.segments[1] != userPrefix+r.who.Name {
+		return false
+	}
+	return r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodPut
 }
 
 // needDBAdmin refuses callers who are not admins of the database: for handlers of design documents.

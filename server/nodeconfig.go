@@ -4,6 +4,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/parlordb/parlor/config"
 )
@@ -45,7 +46,7 @@ func appendSection(dst []byte, snap *config.Snapshot, section string) []byte {
 	dst = append(dst, '{')
 	for _, key := range slices.Sorted(maps.Keys(values)) {
 		dst = append(appendString(appendComma(dst), key), ':')
-		dst = appendString(dst, values[key])
+		dst = appendString(dst, masked(snap, section, key, values[key]))
 	}
 	return append(dst, '}')
 }
@@ -58,7 +59,21 @@ func (s *Server) getConfigKey(r *request) error {
 	if !ok {
 		return config.ErrNotFound
 	}
-	return r.send(http.StatusOK, appendString(nil, value))
+	return r.send(http.StatusOK, appendString(nil, masked(r.set.snap, r.args[1], r.args[2], value)))
+}
+
+// masked is a value as it is shown: with [parlor] mask_secrets, what signs or opens something is hidden even from server admins.
+func masked(snap *config.Snapshot, section, key, value string) string {
+	if value == "" || !snap.Bool(false, "mask_secrets", "parlor") {
+		return value
+	}
+	secret := key == "secret" || key == "client_secret" || key == "password" ||
+		section == "jwt_keys" && strings.HasPrefix(key, "hmac:") ||
+		section == "oauth_consumer_secrets" || section == "oauth_token_secrets"
+	if secret {
+		return "********"
+	}
+	return value
 }
 
 // changeable checks that a setting may be changed over HTTP.
@@ -101,7 +116,7 @@ func (s *Server) putConfigKey(r *request) error {
 		return err
 	}
 	s.log.Info("setting changed", "section", r.args[1], "key", r.args[2], "by", r.who.Name, "persistent", r.persistent())
-	return r.send(http.StatusOK, appendString(nil, old))
+	return r.send(http.StatusOK, appendString(nil, masked(r.set.snap, r.args[1], r.args[2], old)))
 }
 
 func (s *Server) deleteConfigKey(r *request) error {
@@ -113,7 +128,7 @@ func (s *Server) deleteConfigKey(r *request) error {
 		return err
 	}
 	s.log.Info("setting removed", "section", r.args[1], "key", r.args[2], "by", r.who.Name, "persistent", r.persistent())
-	return r.send(http.StatusOK, appendString(nil, old))
+	return r.send(http.StatusOK, appendString(nil, masked(r.set.snap, r.args[1], r.args[2], old)))
 }
 
 func (s *Server) reloadConfig(r *request) error {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"net"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -12,6 +13,7 @@ import (
 type Proxies struct {
 	trusted          []netip.Prefix
 	host, proto, ssl string // names of the headers
+	peer             string // [chttpd] peer_header, "" for X-Forwarded-For
 }
 
 // privateNetworks are trusted unless [parlor] trusted_proxies says otherwise: a proxy on the same machine or network.
@@ -23,6 +25,7 @@ func ReadProxies(snap *config.Snapshot) (*Proxies, error) {
 		host:  snap.String("X-Forwarded-Host", "x_forwarded_host", "chttpd", "httpd"),
 		proto: snap.String("X-Forwarded-Proto", "x_forwarded_proto", "chttpd", "httpd"),
 		ssl:   snap.String("X-Forwarded-Ssl", "x_forwarded_ssl", "chttpd", "httpd"),
+		peer:  snap.String("", "peer_header", "chttpd"),
 	}
 	for _, item := range list(snap.String(privateNetworks, "trusted_proxies", "parlor")) {
 		prefix, err := netip.ParsePrefix(item)
@@ -60,6 +63,28 @@ func (p *Proxies) Secure(r *http.Request) bool {
 	}
 	ssl, proto := r.Header.Get(p.ssl), r.Header.Get(p.proto)
 	return (strings.EqualFold(ssl, "on") || strings.EqualFold(proto, "https")) && p.trusts(r)
+}
+
+// Address is the client's address, without a port: the peer's, or the one that a trusted proxy reports (spec §8).
+func (p *Proxies) Address(r *http.Request) string {
+	if p.trusts(r) {
+		if addr, err := netip.ParseAddr(strings.TrimSpace(r.Header.Get(p.peer))); p.peer != "" && err == nil {
+			return addr.String()
+		}
+		// Only the last element was written by the proxy that is trusted; a client may have sent the others.
+		last := r.Header.Get("X-Forwarded-For")
+		if values := r.Header.Values("X-Forwarded-For"); len(values) > 1 {
+			last = values[len(values)-1]
+		}
+		if addr, err := netip.ParseAddr(strings.TrimSpace(last[strings.LastIndexByte(last, ',')+1:])); err == nil {
+			return addr.String()
+		}
+	}
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
 }
 
 // publicHost is the host that the client asked for, as a proxy in front reports it.

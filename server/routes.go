@@ -76,13 +76,13 @@ func databaseRoutes() []endpoint {
 	const documentMethods, attachmentMethods = "DELETE,GET,HEAD,POST,PUT,COPY", "DELETE,GET,HEAD,PUT"
 	return []endpoint{
 		{"", member, "DELETE,GET,HEAD,POST", on{"GET": (*Server).getDatabase, "PUT": (*Server).putDatabase, "DELETE": (*Server).deleteDatabase, "POST": (*Server).createDocument}, admin("PUT", "DELETE")},
-		{"_all_docs", listing, "GET,HEAD,POST", on{"GET": (*Server).allDocs, "POST": (*Server).allDocs}, nil},
-		{"_all_docs/queries", listing, "POST", on{"POST": (*Server).allDocsQueries}, nil},
+		{"_all_docs", lister, "GET,HEAD,POST", on{"GET": (*Server).allDocs, "POST": (*Server).allDocs}, nil},
+		{"_all_docs/queries", lister, "POST", on{"POST": (*Server).allDocsQueries}, nil},
 		{"_design_docs", member, "GET,HEAD,POST", on{"GET": (*Server).designDocs, "POST": (*Server).designDocs}, nil},
 		{"_design_docs/queries", member, "POST", on{"POST": (*Server).designDocsQueries}, nil},
 		{"_local_docs", member, "GET,HEAD,POST", on{"GET": (*Server).localDocs, "POST": (*Server).localDocs}, nil},
 		{"_local_docs/queries", member, "POST", on{"POST": (*Server).localDocsQueries}, nil},
-		{"_changes", listing, "GET,HEAD,POST", on{"GET": (*Server).changes, "POST": (*Server).changes}, nil},
+		{"_changes", lister, "GET,HEAD,POST", on{"GET": (*Server).changes, "POST": (*Server).changes}, nil},
 		{"_bulk_docs", member, "POST", on{"POST": (*Server).bulkDocs}, nil},
 		{"_bulk_get", member, "POST", on{"POST": (*Server).bulkGet}, nil},
 		{"_revs_diff", member, "POST", on{"POST": (*Server).revsDiff}, nil},

@@ -179,7 +179,7 @@ func (s *Server) finish(r *request, start time.Time, cause any) {
 		level = slog.LevelInfo
 	}
 	if s.log.Enabled(r.Context(), level) {
-		s.log.Log(r.Context(), level, "request", "id", r.id, "peer", r.RemoteAddr, "user", r.who.Name, "method", r.Method,
+		s.log.Log(r.Context(), level, "request", "id", r.id, "peer", r.set.proxies.Address(r.Request), "user", r.who.Name, "method", r.Method,
 			"path", r.URL.Path, "status", r.w.status, "ms", s.now().Sub(start).Milliseconds())
 	}
 }

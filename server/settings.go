@@ -37,6 +37,7 @@ type settings struct {
 
 	defaultSecurity  []byte
 	securityEditable bool // of _users
+	selfService      bool // users read and change their own documents
 	publicFields     []string
 	passwords        password.Policy
 
@@ -86,6 +87,7 @@ func newSettings(snap *config.Snapshot, cookies *auth.Cookies, version string) (
 		authenticationDB:         snap.String("", "authentication_db", "chttpd_auth"),
 		defaultSecurity:          []byte(security),
 		securityEditable:         snap.Bool(false, "users_db_security_editable", "couchdb"),
+		selfService:              snap.Bool(true, "users_self_service", "parlor"),
 		publicFields:             list(snap.String("", "public_fields", "chttpd_auth", "couch_httpd_auth")),
 		passwords:                PasswordPolicy(snap),
 		cors:                     newCORS(snap),
