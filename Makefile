@@ -1,0 +1,61 @@
+# Parlor's chores. `make help` lists them.
+
+GO ?= go
+FUZZTIME ?= 10s
+
+# npm writes this file last, so its age is that of the installed packages.
+NODE_PACKAGES := test/pouchdb/node_modules/.package-lock.json
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+.PHONY: build
+build: ## build ./parlor
+	$(GO) build -o parlor ./cmd/parlor
+
+.PHONY: fmt
+fmt: ## format all Go files
+	gofmt -l -w $$(git ls-files '*.go')
+
+.PHONY: test
+test: cc $(NODE_PACKAGES) vet fuzz ## install what the tests need and run all of them
+	$(GO) test -race ./...
+
+.PHONY: vet
+vet: ## format check, go vet and staticcheck
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "not formatted, run make fmt: $$unformatted" >&2; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+.PHONY: fuzz
+fuzz: ## run each fuzz target for FUZZTIME (10s)
+	@$(GO) list -f '{{.Dir}} {{.ImportPath}}' ./... | while read -r dir pkg; do \
+		for target in $$(grep -hosE '^func Fuzz[A-Za-z0-9_]+' "$$dir"/*_test.go | sed 's/^func //'); do \
+			echo "$(GO) test -run '^$$' -fuzz '^$$target$$' -fuzztime $(FUZZTIME) $$pkg"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$pkg" </dev/null || exit 1; \
+		done; \
+	done
+
+.PHONY: bench-quick
+bench-quick: wrk ## measure beside a bare net/http server, under two minutes
+	$(GO) run ./bench
+
+# The race detector needs a C compiler.
+.PHONY: cc
+cc:
+	@command -v $$($(GO) env CC) >/dev/null || { $(call install,gcc libc6-dev); }
+
+.PHONY: wrk
+wrk:
+	@command -v wrk >/dev/null || { $(call install,wrk); }
+
+install = echo "installing $(1)"; SUDO=; [ "$$(id -u)" = 0 ] || SUDO=sudo; \
+	$$SUDO apt-get update -qq && $$SUDO apt-get install -y -qq --no-install-recommends $(1) || \
+	{ echo "install $(1) by hand, then run make again" >&2; exit 1; }
+
+# Without npm the tests of real clients are skipped, or fail where CI is set.
+$(NODE_PACKAGES): test/pouchdb/package-lock.json
+	@if command -v npm >/dev/null; then cd test/pouchdb && npm ci --no-audit --no-fund --ignore-scripts; \
+	else echo "npm is missing: PouchDB and nano are not tested"; fi

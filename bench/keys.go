@@ -1,0 +1,57 @@
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// keys signs the tokens of the user bench.
+type keys struct {
+	private *ecdsa.PrivateKey
+	public  string // PEM
+	bearer  string // the token that is used again and again
+}
+
+func newKeys() (*keys, error) {
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	der, err := x509.MarshalPKIXPublicKey(&private.PublicKey)
+	if err != nil {
+		return nil, err
+	}
+	k := &keys{private: private, public: string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))}
+	k.bearer = k.mint("again")
+	return k, nil
+}
+
+// settings is the program's ini file. All that costs time is at its default.
+func (k *keys) settings() string {
+	return fmt.Sprintf("[couchdb]\nsingle_node = true\n\n[admins]\nadmin = %s\n\n[jwt_keys]\nec:bench = %s\n",
+		adminPassword, strings.ReplaceAll(k.public, "\n", `\n`))
+}
+
+// mint makes a token with an identifier of its own.
+func (k *keys) mint(id string) string {
+	part := base64.RawURLEncoding.EncodeToString
+	text := part([]byte(`{"alg":"ES256","typ":"JWT","kid":"bench"}`)) + "." +
+		part(fmt.Appendf(nil, `{"sub":"bench","exp":%d,"jti":%q}`, time.Now().Add(time.Hour).Unix(), id))
+	sum := sha256.Sum256([]byte(text))
+	r, s, err := ecdsa.Sign(rand.Reader, k.private, sum[:])
+	if err != nil {
+		panic(err) // a fresh P-256 key and a hash of the right size
+	}
+	var raw [64]byte
+	r.FillBytes(raw[:32])
+	s.FillBytes(raw[32:])
+	return "Bearer " + text + "." + part(raw[:])
+}

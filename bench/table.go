@@ -1,0 +1,92 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// table is what was measured.
+type table struct {
+	compared []string
+	figures  []string
+}
+
+func newTable() *table { return new(table) }
+
+func median(v []float64) float64 {
+	s := slices.Sorted(slices.Values(v))
+	if len(s)%2 == 1 {
+		return s[len(s)/2]
+	}
+	return (s[len(s)/2-1] + s[len(s)/2]) / 2
+}
+
+// compare adds a workload that was driven on both servers.
+func (t *table) compare(l workload, r rates) {
+	parlor, bare := median(r.parlor), median(r.bare)
+	ratio := parlor / bare
+	t.compared = append(t.compared, fmt.Sprintf("%-32s %10.0f %10.0f %8.2f %8.2f  %s", l.name, parlor, bare, ratio, l.target, verdict(ratio >= l.target)))
+}
+
+// figure adds one number; target 0 is none, and most says that the target is a limit from above.
+func (t *table) figure(name string, v float64, unit string, target float64, most bool) {
+	row := fmt.Sprintf("%-52s %10.0f %-12s", name, v, unit)
+	if target > 0 {
+		sign, reached := "≥", v >= target
+		if most {
+			sign, reached = "≤", v <= target
+		}
+		row += fmt.Sprintf(" %s %.0f  %s", sign, target, verdict(reached))
+	}
+	t.figures = append(t.figures, row)
+}
+
+func verdict(reached bool) string {
+	if reached {
+		return "reached"
+	}
+	return "MISSED"
+}
+
+func (t *table) print(w io.Writer) {
+	fmt.Fprintf(w, "\n%s, %d cores, %s; the servers and wrk share the cores.\n", cpu(), runtime.NumCPU(), runtime.Version())
+	fmt.Fprintf(w, "wrk: %d connections, %d threads; medians of requests/s, Parlor and bare net/http in turns.\n\n", connections, threads)
+	fmt.Fprintf(w, "%-32s %10s %10s %8s %8s\n%s\n", "", "Parlor", "bare", "ratio", "target", strings.Join(t.compared, "\n"))
+	fmt.Fprintf(w, "\n%s\n", strings.Join(t.figures, "\n"))
+}
+
+// cpu is the model of the processor.
+func cpu() string {
+	b, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return runtime.GOARCH
+	}
+	for line := range strings.Lines(string(b)) {
+		if name, v, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+			return strings.TrimSpace(v)
+		}
+	}
+	return runtime.GOARCH
+}
+
+// memory is the resident set of a process in bytes.
+func memory(pid int) (int64, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	for in := bufio.NewScanner(bytes.NewReader(b)); in.Scan(); {
+		if f := strings.Fields(in.Text()); len(f) == 3 && f[0] == "VmRSS:" {
+			kib, err := strconv.ParseInt(f[1], 10, 64)
+			return kib << 10, err
+		}
+	}
+	return 0, fmt.Errorf("process %d tells no VmRSS", pid)
+}
