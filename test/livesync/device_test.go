@@ -4,6 +4,7 @@ package livesync
 
 import (
 	"bytes"
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -51,7 +52,8 @@ func serve(t *testing.T) string {
 	if err := os.WriteFile(ini, []byte(settings), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	srv, err := program.Start(t.Context(), program.Options{Binary: bin, Data: filepath.Join(dir, "data"), Config: []string{ini}})
+	srv, err := program.Start(context.Background(), program.Options{
+		Binary: bin, Data: filepath.Join(dir, "data"), Config: []string{ini}})
 	if err != nil {
 		t.Fatal(err)
 	}
