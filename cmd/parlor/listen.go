@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"sync"
+	"syscall"
+
+	"github.com/parlordb/parlor/config"
+)
+
+// listenMain listens where [chttpd] says.
+func listenMain(ctx context.Context, s *config.Snapshot) (net.Listener, error) {
+	port, err := portNumber(s, 5984, "chttpd")
+	if err != nil {
+		return nil, err
+	}
+	return listen(ctx, s, port, "-addr, or [chttpd] bind_address and port,")
+}
+
+// listenTLS listens where [ssl] says; nil when it is not enabled.
+func listenTLS(ctx context.Context, s *config.Snapshot) (net.Listener, error) {
+	if !s.Bool(false, "enable", "ssl") {
+		return nil, nil
+	}
+	port, err := portNumber(s, 6984, "ssl")
+	if err != nil {
+		return nil, err
+	}
+	cert, err := tls.LoadX509KeyPair(s.String("", "cert_file", "ssl"), s.String("", "key_file", "ssl"))
+	if err != nil {
+		return nil, fmt.Errorf("[ssl] cert_file and key_file: %w", err)
+	}
+	l, err := listen(ctx, s, port, "[chttpd] bind_address and [ssl] port")
+	if err != nil {
+		return nil, err
+	}
+	return tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}), nil
+}
+
+func portNumber(s *config.Snapshot, fallback int64, section string) (int64, error) {
+	port := s.Int(fallback, "port", section)
+	if port < 0 || port > 65535 {
+		return 0, fmt.Errorf("[%s] port: %d is no port", section, port)
+	}
+	return port, nil
+}
+
+// listen listens at the bind address and port; where says how another could be named.
+func listen(ctx context.Context, s *config.Snapshot, port int64, where string) (net.Listener, error) {
+	host := s.String("127.0.0.1", "bind_address", "chttpd")
+	if host == "any" {
+		host = ""
+	}
+	addr := net.JoinHostPort(host, strconv.FormatInt(port, 10))
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", addr)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("another program listens on %s already; stop it, or let %s name another address", addr, where)
+	case err != nil:
+		return nil, fmt.Errorf("cannot listen on %s; let %s name an address of this machine: %w", addr, where, err)
+	}
+	// Inside of TLS, for net/http looks at the connection's type.
+	return limit(l, s.Int(10_000, "max_connections", "parlor_http")), nil
+}
+
+// limited is a Listener that holds at most so many connections: the next waits until one is closed.
+type limited struct {
+	net.Listener
+	slots  chan struct{}
+	closed chan struct{}
+	once   sync.Once
+}
+
+func limit(l net.Listener, connections int64) net.Listener {
+	if connections <= 0 {
+		return l
+	}
+	return &limited{Listener: l, slots: make(chan struct{}, connections), closed: make(chan struct{})}
+}
+
+func (l *limited) Accept() (net.Conn, error) {
+	select {
+	case l.slots <- struct{}{}:
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+	c, err := l.Listener.Accept()
+	if err != nil {
+		<-l.slots
+		return nil, err
+	}
+	return &limitedConn{Conn: c, free: sync.OnceFunc(func() { <-l.slots })}, nil
+}
+
+func (l *limited) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return l.Listener.Close()
+}
+
+// limitedConn gives its slot back when it is closed.
+type limitedConn struct {
+	net.Conn
+	free func()
+}
+
+func (c *limitedConn) Close() error {
+	defer c.free()
+	return c.Conn.Close()
+}
+
+// CloseWrite lets net/http send the end of an answer before it closes, as it does with a plain connection.
+func (c *limitedConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}

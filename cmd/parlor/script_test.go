@@ -1,0 +1,303 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"parlor": main})
+}
+
+var update = flag.Bool("update", false, "rewrite what scripts compare with")
+
+// TestScripts runs testdata/script/*.txtar: transcripts of the real program, with these commands besides testscript's own:
+//
+//	serve [flags]                         start 'parlor serve -data data -addr 127.0.0.1:0' and wait until it listens;
+//	                                      sets $URL, $ADDR and, on a first start, $PASSWORD. '! serve' expects it to end by itself
+//	stop, kill                            end it: SIGTERM and exit code 0, or SIGKILL
+//	http [-u NAME:PASS] [-H HEADER] [-d BODY] [-i NAME] [-socket] METHOD PATH
+//	                                      print the status, the headers asked for with -i, and the body
+//	capture VAR REGEXP                    set a variable to what the first group matches in the last output
+//	token VAR CLAIMS                      make an ES256 token; $JWTKEY is the public key as [jwt_keys] takes it
+//	adminurl VAR NAME:PASS                set a variable to the server's URL with that user
+//	replace FILE OLD NEW                  change a file
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	testscript.Run(t, testscript.Params{
+		Dir:                 filepath.Join("testdata", "script"),
+		UpdateScripts:       *update,
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(e *testscript.Env) error {
+			s := &script{}
+			key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+			if err != nil {
+				return err
+			}
+			s.key = key
+			der, err := x509.MarshalPKIXPublicKey(key.Public())
+			if err != nil {
+				return err
+			}
+			text := string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
+			e.Setenv("JWTKEY", strings.ReplaceAll(text, "\n", `\\n`)) // as it stands in a JSON string
+			e.Values[scriptKey{}] = s
+			e.Defer(s.end)
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"serve":    scriptServe,
+			"stop":     scriptStop,
+			"kill":     scriptKill,
+			"http":     scriptHTTP,
+			"capture":  scriptCapture,
+			"token":    scriptToken,
+			"replace":  scriptReplace,
+			"adminurl": scriptAdminURL,
+		},
+	})
+}
+
+// script is what one script has running.
+type script struct {
+	key    *ecdsa.PrivateKey
+	server *child
+}
+
+type scriptKey struct{}
+
+func of(ts *testscript.TestScript) *script { return ts.Value(scriptKey{}).(*script) }
+
+func (s *script) end() {
+	if s.server != nil {
+		s.server.kill()
+	}
+}
+
+// child is a 'parlor serve' under test.
+type child struct {
+	cmd    *exec.Cmd
+	url    string       // "" when it ended before it listened
+	stdout string       // the file that standard output goes to
+	stderr bytes.Buffer // up to the line that says where it listens
+	done   chan error
+}
+
+var (
+	listening     = regexp.MustCompile(`^parlor: listening on (http://\S+)$`)
+	shownPassword = regexp.MustCompile(`password +(\S+)`)
+)
+
+// start runs 'parlor serve' in dir and returns when it listens or has ended.
+func start(dir string, env []string, args ...string) (*child, error) {
+	program, err := exec.LookPath("parlor")
+	if err != nil {
+		return nil, err
+	}
+	c := &child{cmd: exec.Command(program, append([]string{"serve"}, args...)...), done: make(chan error, 1)}
+	c.cmd.Dir, c.cmd.Env, c.stdout = dir, env, filepath.Join(dir, "serve.stdout")
+	stdout, err := os.Create(c.stdout)
+	if err != nil {
+		return nil, err
+	}
+	defer stdout.Close()
+	c.cmd.Stdout = stdout
+	out, err := c.cmd.StderrPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.cmd.Start(); err != nil {
+		return nil, err
+	}
+	ready := make(chan string)
+	go func() {
+		lines := bufio.NewScanner(out)
+		url := ""
+		for lines.Scan() {
+			if url != "" {
+				continue // whoever does not read on blocks the server
+			}
+			fmt.Fprintln(&c.stderr, lines.Text())
+			if m := listening.FindStringSubmatch(lines.Text()); m != nil {
+				url = m[1]
+				ready <- url
+			}
+		}
+		err := c.cmd.Wait()
+		c.done <- err
+		if url == "" {
+			close(ready)
+		}
+	}()
+	c.url = <-ready
+	return c, nil
+}
+
+func (c *child) kill() {
+	c.cmd.Process.Kill()
+	<-c.done
+}
+
+func scriptServe(ts *testscript.TestScript, neg bool, args []string) {
+	s := of(ts)
+	if s.server != nil && !neg {
+		ts.Fatalf("a server is running already")
+	}
+	flags := []string{"-data", "data", "-addr", "127.0.0.1:0"}
+	env := []string{"PATH=" + ts.Getenv("PATH"), "HOME=" + ts.Getenv("WORK"), "TMPDIR=" + ts.Getenv("TMPDIR")}
+	c, err := start(ts.MkAbs("."), env, append(flags, args...)...)
+	ts.Check(err)
+	if c.url == "" {
+		err := <-c.done
+		fmt.Fprint(ts.Stderr(), c.stderr.String())
+		if !neg {
+			ts.Fatalf("the server ended: %v\n%s", err, &c.stderr)
+		}
+		if err == nil {
+			ts.Fatalf("the server ended with exit code 0")
+		}
+		return
+	}
+	if neg {
+		c.kill()
+		ts.Fatalf("the server started")
+	}
+	s.server = c
+	ts.Setenv("URL", c.url)
+	ts.Setenv("ADDR", strings.TrimPrefix(c.url, "http://"))
+	fmt.Fprint(ts.Stderr(), c.stderr.String())
+	fmt.Fprint(ts.Stdout(), ts.ReadFile(c.stdout))
+	if m := shownPassword.FindStringSubmatch(ts.ReadFile(c.stdout)); m != nil {
+		ts.Setenv("PASSWORD", m[1])
+	}
+}
+
+func scriptStop(ts *testscript.TestScript, neg bool, args []string) {
+	s := of(ts)
+	if s.server == nil || neg || len(args) > 0 {
+		ts.Fatalf("usage: stop, while a server runs")
+	}
+	ts.Check(s.server.cmd.Process.Signal(syscall.SIGTERM))
+	err := <-s.server.done
+	s.server = nil
+	ts.Check(err)
+}
+
+func scriptKill(ts *testscript.TestScript, neg bool, args []string) {
+	s := of(ts)
+	if s.server == nil || neg || len(args) > 0 {
+		ts.Fatalf("usage: kill, while a server runs")
+	}
+	s.server.kill()
+	s.server = nil
+}
+
+func scriptHTTP(ts *testscript.TestScript, neg bool, args []string) {
+	var headers, shown list
+	f := flag.NewFlagSet("http", flag.ContinueOnError)
+	user := f.String("u", "", "")
+	body := f.String("d", "", "")
+	socket := f.Bool("socket", false, "")
+	f.Var(&headers, "H", "")
+	f.Var(&shown, "i", "")
+	if err := f.Parse(args); err != nil || f.NArg() != 2 || neg {
+		ts.Fatalf("usage: http [flags] METHOD PATH")
+	}
+	// Not a transport of its own unless it is for the socket, so that connections are used again.
+	client := &http.Client{CheckRedirect: noRedirect, Timeout: time.Minute}
+	if *socket {
+		client.Transport = &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", ts.MkAbs(filepath.Join("data", socketName)))
+		}}
+	}
+	if name, ok := strings.CutPrefix(*body, "@"); ok {
+		*body = ts.ReadFile(name)
+	}
+	r, err := http.NewRequest(f.Arg(0), ts.Getenv("URL")+f.Arg(1), strings.NewReader(*body))
+	ts.Check(err)
+	if *body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	if name, pass, ok := strings.Cut(*user, ":"); ok {
+		r.SetBasicAuth(name, pass)
+	}
+	for _, h := range headers {
+		name, value, _ := strings.Cut(h, ":")
+		r.Header.Set(name, strings.TrimSpace(value))
+	}
+	res, err := client.Do(r)
+	ts.Check(err)
+	defer res.Body.Close()
+	fmt.Fprintln(ts.Stdout(), res.StatusCode)
+	for _, name := range shown {
+		for _, value := range res.Header.Values(name) {
+			fmt.Fprintf(ts.Stdout(), "%s: %s\n", name, value)
+		}
+	}
+	_, err = io.Copy(ts.Stdout(), res.Body)
+	ts.Check(err)
+}
+
+func scriptCapture(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: capture VAR REGEXP")
+	}
+	m := regexp.MustCompile(args[1]).FindStringSubmatch(ts.ReadFile("stdout"))
+	if len(m) != 2 {
+		ts.Fatalf("no match for %s", args[1])
+	}
+	ts.Setenv(args[0], m[1])
+}
+
+func scriptToken(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: token VAR CLAIMS")
+	}
+	claims := jwt.MapClaims{}
+	ts.Check(json.Unmarshal([]byte(args[1]), &claims))
+	text, err := jwt.NewWithClaims(jwt.SigningMethodES256, claims).SignedString(of(ts).key)
+	ts.Check(err)
+	ts.Setenv(args[0], text)
+}
+
+func scriptAdminURL(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: adminurl VAR NAME:PASS")
+	}
+	ts.Setenv(args[0], "http://"+args[1]+"@"+ts.Getenv("ADDR"))
+}
+
+func scriptReplace(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: replace FILE OLD NEW")
+	}
+	text := ts.ReadFile(args[0])
+	if !strings.Contains(text, args[1]) {
+		ts.Fatalf("%s does not hold %q", args[0], args[1])
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.ReplaceAll(text, args[1], args[2])), 0o600))
+}
