@@ -152,12 +152,22 @@ func (p *Passwords) hashOnce(ctx context.Context, s *passwordSettings, key crede
 		p.mu.Lock()
 		f, underWay := p.flights[key]
 		if !underWay {
+			if s.recall(key) { // a flight has landed since the caller looked
+				p.mu.Unlock()
+				return nil
+			}
 			f = &flight{done: make(chan struct{}), err: context.Canceled}
 			p.flights[key] = f
 		}
 		p.mu.Unlock()
 		if !underWay {
-			return p.lead(ctx, s, key, f, u, stored, pass)
+			if err := p.lead(ctx, s, key, f, stored, pass); err != nil {
+				return err
+			}
+			if s.Upgrade != nil && u != nil && !u.Admin && !u.TOTP && !u.Disabled && s.Policy.Outdated(*stored) {
+				s.Upgrade(ctx, u, pass)
+			}
+			return nil
 		}
 		select {
 		case <-ctx.Done():
@@ -172,19 +182,15 @@ func (p *Passwords) hashOnce(ctx context.Context, s *passwordSettings, key crede
 }
 
 // lead runs the flight f and lands it, even when the hash panics.
-func (p *Passwords) lead(ctx context.Context, s *passwordSettings, key credentialKey, f *flight, u *User, stored *password.Hash, pass string) error {
+func (p *Passwords) lead(ctx context.Context, s *passwordSettings, key credentialKey, f *flight, stored *password.Hash, pass string) error {
 	defer func() {
 		p.mu.Lock()
 		delete(p.flights, key)
 		p.mu.Unlock()
 		close(f.done)
 	}()
-	f.err = p.slow(ctx, s, stored, pass)
-	if f.err == nil {
+	if f.err = p.slow(ctx, s, stored, pass); f.err == nil {
 		s.remember(key)
-		if s.Upgrade != nil && u != nil && !u.Admin && !u.TOTP && !u.Disabled && s.Policy.Outdated(*stored) {
-			s.Upgrade(ctx, u, pass)
-		}
 	}
 	return f.err
 }

@@ -1,0 +1,126 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+
+	"github.com/parlordb/parlor/auth/password"
+)
+
+// busyPasswords has a user anna whose password is apple, and no room for another slow hash until free is called.
+func busyPasswords(t *testing.T) (p *Passwords, free func()) {
+	t.Helper()
+	policy := password.Policy{Iterations: 10}
+	h, err := policy.New("apple", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	users := new(Memory)
+	users.Put(User{Name: "anna", Password: h})
+	p = NewPasswords(users, PasswordOptions{Policy: policy})
+	for range cap(p.running) {
+		p.running <- struct{}{}
+	}
+	return p, func() {
+		for range cap(p.running) {
+			<-p.running
+		}
+	}
+}
+
+func TestWaitingEndsWithTheRequest(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p, free := busyPasswords(t)
+		ctx, giveUp := context.WithCancel(t.Context())
+		results := make(chan error, 3)
+		verify := func(ctx context.Context, pass string) {
+			_, err := p.Verify(ctx, "anna", pass)
+			results <- err
+		}
+		go verify(ctx, "apple")
+		synctest.Wait() // it waits for its turn
+		go verify(t.Context(), "apple")
+		synctest.Wait() // it waits for the first
+		giveUp()
+		if err := <-results; !errors.Is(err, context.Canceled) {
+			t.Errorf("the one that was given up: %v", err)
+		}
+		synctest.Wait() // the second has taken over
+		if n := p.waiting.Load(); n != 1 {
+			t.Errorf("%d wait, want 1", n)
+		}
+		given, giveUp := context.WithCancel(t.Context())
+		go verify(given, "apple")
+		synctest.Wait()
+		giveUp()
+		if err := <-results; !errors.Is(err, context.Canceled) {
+			t.Errorf("one that was given up while it waited for another: %v", err)
+		}
+		free()
+		if err := <-results; err != nil {
+			t.Errorf("the one that stayed: %v", err)
+		}
+		if len(p.flights) != 0 || p.waiting.Load() != 0 || len(p.running) != 0 {
+			t.Errorf("left behind: %d flights, %d waiting, %d running", len(p.flights), p.waiting.Load(), len(p.running))
+		}
+	})
+}
+
+func TestTooManyWaiting(t *testing.T) {
+	t.Parallel()
+	p, free := busyPasswords(t)
+	p.waiting.Store(maxWaiting)
+	_, err := p.Verify(t.Context(), "anna", "apple")
+	refusal, ok := errors.AsType[*Refusal](err)
+	if !ok || refusal.Status != 503 || refusal.Header.Get("Retry-After") == "" {
+		t.Errorf("%v, want 503 with Retry-After", err)
+	}
+	if n := p.waiting.Load(); n != maxWaiting {
+		t.Errorf("%d waiting after one was turned away", n)
+	}
+	p.waiting.Store(0)
+	free()
+	if _, err := p.Verify(t.Context(), "anna", "apple"); err != nil {
+		t.Errorf("when there is room again: %v", err)
+	}
+}
+
+// TestKeyKeepsFieldsApart: no two of these may be taken for one another, whatever bytes the names and passwords hold.
+func TestKeyKeepsFieldsApart(t *testing.T) {
+	t.Parallel()
+	p := NewPasswords(new(Memory), PasswordOptions{})
+	h := password.Hash{Scheme: password.PBKDF2, PRF: "sha", Iterations: 10, Salt: "salt", Key: "key"}
+	change := func(f func(*password.Hash)) *password.Hash {
+		c := h
+		f(&c)
+		return &c
+	}
+	keys := map[credentialKey]string{}
+	for what, key := range map[string]credentialKey{
+		"ab c":         p.key("ab", "c", &h),
+		"a bc":         p.key("a", "bc", &h),
+		"a\\0b c":      p.key("a\x00b", "c", &h),
+		"a b\\0c":      p.key("a", "b\x00c", &h),
+		"scheme":       p.key("a", "bc", change(func(h *password.Hash) { h.Scheme = password.Simple })),
+		"prf":          p.key("a", "bc", change(func(h *password.Hash) { h.PRF = "sha256" })),
+		"iterations":   p.key("a", "bc", change(func(h *password.Hash) { h.Iterations = 11 })),
+		"salt":         p.key("a", "bc", change(func(h *password.Hash) { h.Salt = "sal" })),
+		"key":          p.key("a", "bc", change(func(h *password.Hash) { h.Key = "kez" })),
+		"salt and key": p.key("a", "bc", change(func(h *password.Hash) { h.Salt, h.Key = "saltk", "ey" })),
+	} {
+		if other, taken := keys[key]; taken {
+			t.Errorf("%s and %s are one", what, other)
+		}
+		keys[key] = what
+	}
+	same := h
+	if keys[p.key("ab", "c", &same)] != "ab c" {
+		t.Error("the key of one password changes")
+	}
+	if NewPasswords(new(Memory), PasswordOptions{}).key("ab", "c", &h) == p.key("ab", "c", &h) {
+		t.Error("two processes share a key")
+	}
+}
