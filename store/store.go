@@ -1,15 +1,51 @@
 // Package store keeps databases of documents on Pebble: documents and their revision trees, the order of changes,
 // attachments, _local documents, and the small objects beside a database (_security and others).
 //
-// (The store's manual goes here: keys, the group committer, what is durable when.)
+// Start with [Open], take a database with [Store.DB] or [Store.Create], write with [DB.Write] and read with [DB.Doc], [DB.Changes]
+// and [DB.Docs].
+//
+// # Keys
+//
+// All databases share one Pebble instance. A name leads to a number, and that number begins every key of the database, so that a database costs a
+// few hundred bytes and is deleted with one range. Within it there are, by kind (keys.go names them all, record.go their values):
+//
+//	document id     → record: its sequence, its winner, its whole revision tree
+//	update sequence → row: the document, its leaves. A document has one row, at its newest change
+//	body number     → one revision's attachment metadata and JSON
+//	attachment      → its owner; and its bytes, in chunks
+//
+// Reading a document takes its record and one body; the changes feed and _all_docs take no second look anywhere.
+//
+// # Writing
+//
+// One goroutine writes: the committer. It gathers the operations that wait, applies them to records in memory, gives out
+// sequences, and commits them in one batch with one sync. Then it publishes a Pebble snapshot that holds the batch, wakes whoever waits, and
+// answers. Readers use the newest snapshot and nothing else, so what has been seen survives a crash: no sequence is ever given twice.
+// What can be prepared by the caller (hashes, checks, stubs) is prepared on the caller's goroutine; where the document has
+// changed meanwhile, the committer hands the edit back and it is prepared again.
+//
+// The bytes of an attachment are written, without a sync, as they come, under a number that is marked as pending. The batch of the revision that refers to them removes
+// the mark, and its sync makes them durable, because they precede it in the same log. Open removes what is still marked.
+//
+// # Room
+//
+// Bodies of revisions that were replaced stay readable until compaction ([DB.Compact]), which also runs by itself when a database holds more stale than
+// living bytes. Writes are refused with [ErrFull] before the disk is full, so that reads go on.
 package store
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
+	"fmt"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
+	"weak"
 
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
@@ -24,6 +60,7 @@ var (
 	ErrNoAttachment   = errors.New("no such attachment")
 	ErrFull           = errors.New("the disk is full")
 	ErrClosed         = errors.New("the store is closed")
+	ErrReadOnly       = errors.New("the store is open for reading only")
 	ErrCorrupt        = errors.New("the store is damaged")
 )
 
@@ -32,48 +69,195 @@ type Options struct {
 	FS         vfs.FS           // nil: the real file system
 	Log        *slog.Logger     // nil: discard
 	Now        func() time.Time // nil: time.Now
-	CacheBytes int64            // Pebble's block cache; 0: a default that fits the memory floors
-	ReadOnly   bool             // open without writing a byte: for Check
+	CacheBytes int64            // Pebble's block cache; 0: 64 MiB, which fill with use
+	ReadOnly   bool             // open without writing a byte, for Check: what would write answers ErrReadOnly
 	// ReserveBytes of disk are kept free: a write that would use them gets ErrFull. 0: 64 MiB.
 	ReserveBytes uint64
 }
 
+const defaultCache = 64 << 20
+
+// withDefaults fills in what the zero value leaves open.
+func (o Options) withDefaults() Options {
+	if o.FS == nil {
+		o.FS = vfs.Default
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.CacheBytes == 0 {
+		o.CacheBytes = defaultCache
+	}
+	if o.ReserveBytes == 0 {
+		o.ReserveBytes = defaultReserve
+	}
+	return o
+}
+
 // Store is all databases of one data directory. It is safe for concurrent use.
-type Store struct{}
+type Store struct {
+	pebble   *pebble.DB
+	log      *slog.Logger
+	now      func() time.Time
+	readOnly bool
+	disk     disk
+
+	newest    atomic.Pointer[snapshot] // nil once closed
+	snapshots sync.WaitGroup           // those not yet closed
+
+	// writing is held for reading by everyone who hands something to the committer or writes to Pebble, and for writing by Close.
+	writing sync.RWMutex
+	closed  bool
+	closing chan struct{} // closed when Close begins
+	queue   chan *op
+	work    sync.WaitGroup // the committer, and compactions
+
+	databases databases
+	updates   updates
+	files     files
+	compactor compactor
+
+	nextID uint64 // of a new database; the committer's alone
+
+	commits, revisions atomic.Uint64
+}
 
 // Open opens the store in dir, making it when it is not there. One process may have it open.
-func Open(dir string, o Options) (*Store, error) { panic("todo") }
+func Open(dir string, o Options) (*Store, error) {
+	o = o.withDefaults()
+	s := &Store{
+		log:      o.Log,
+		now:      o.Now,
+		readOnly: o.ReadOnly,
+		disk:     disk{fs: o.FS, dir: dir, reserve: o.ReserveBytes, log: o.Log},
+		closing:  make(chan struct{}),
+		queue:    make(chan *op, 256),
+	}
+	s.databases.open = make(map[string]weak.Pointer[DB])
+	s.files.init()
+	if !o.ReadOnly {
+		// Pebble would make it readable by everyone.
+		if err := o.FS.MkdirAll(dir, 0o700); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	if s.pebble, err = pebble.Open(dir, s.pebbleOptions(o)); err != nil {
+		return nil, fmt.Errorf("opening the store in %s: %w", dir, err)
+	}
+	if err := s.start(); err != nil {
+		return nil, errors.Join(err, s.pebble.Close())
+	}
+	return s, nil
+}
+
+// pebbleOptions are chosen for little memory when idle: memtables and cache grow with use.
+func (s *Store) pebbleOptions(o Options) *pebble.Options {
+	p := &pebble.Options{
+		FS:                          s.disk.wrap(),
+		Logger:                      pebbleLog{s.log},
+		ReadOnly:                    o.ReadOnly,
+		ErrorIfNotExists:            o.ReadOnly,
+		FormatMajorVersion:          pebble.FormatColumnarBlocks,
+		CacheSize:                   o.CacheBytes,
+		MemTableSize:                16 << 20,
+		MemTableStopWritesThreshold: 4,
+		L0CompactionThreshold:       4,
+		L0StopWritesThreshold:       24,
+		LBaseMaxBytes:               64 << 20,
+		MaxOpenFiles:                1000,
+		// A deleted database gives its space back soon, also when nothing else is written.
+		FlushDelayDeleteRange: 10 * time.Second,
+	}
+	for i := range p.Levels {
+		p.Levels[i].BlockSize = 8 << 10
+		p.Levels[i].IndexBlockSize = 64 << 10
+		p.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+	}
+	p.Experimental.FileCacheShards = 2
+	return p
+}
+
+// start reads what the store must know, removes what a crash left behind, and starts the committer.
+func (s *Store) start() error {
+	if err := s.readFormat(); err != nil {
+		return err
+	}
+	next, err := read(s.pebble, []byte{keyNextID})
+	if err != nil {
+		return err
+	}
+	s.nextID = 1
+	if len(next) == 8 {
+		s.nextID = binary.BigEndian.Uint64(next)
+	}
+	if err := s.updates.load(s.pebble); err != nil {
+		return err
+	}
+	if !s.readOnly {
+		if err := s.sweepUploads(); err != nil {
+			return err
+		}
+		// Whether there is a ballast file is for check to say.
+		_ = s.disk.check(0, false)
+	}
+	s.publish()
+	if !s.readOnly {
+		s.work.Go(s.commitLoop)
+		s.work.Go(s.compactLoop)
+	}
+	return nil
+}
+
+// readFormat refuses a store of another layout, and marks a new one.
+func (s *Store) readFormat() error {
+	v, err := read(s.pebble, []byte{keyFormat})
+	switch {
+	case err != nil:
+		return err
+	case v == nil && s.readOnly:
+		return damaged("it has no format")
+	case v == nil:
+		return s.pebble.Set([]byte{keyFormat}, []byte{format}, pebble.Sync)
+	case len(v) != 1 || v[0] != format:
+		return fmt.Errorf("the store has format %d, this program reads %d", v, format)
+	}
+	return nil
+}
 
 // Close ends background work, waits for writes under way and closes the files. Later calls answer ErrClosed.
-func (s *Store) Close() error { panic("todo") }
-
-// Create makes the database name with the given _security object (JSON, kept as it is; nil means "{}"), durable when it returns.
-// The name is not judged here. It fails with ErrDatabaseExists.
-func (s *Store) Create(ctx context.Context, name string, security []byte) (*DB, error) { panic("todo") }
-
-// DB returns the database name, or ErrNoDatabase. A DB stays usable after its deletion: every call then answers ErrNoDatabase.
-func (s *Store) DB(name string) (*DB, error) { panic("todo") }
-
-// Delete removes the database name and everything in it, durable when it returns, or fails with ErrNoDatabase.
-func (s *Store) Delete(ctx context.Context, name string) error { panic("todo") }
-
-// Names returns at most limit names of databases n with from <= n (from < n when after is set), in bytewise order.
-func (s *Store) Names(from string, after bool, limit int) ([]string, error) { panic("todo") }
-
-// Check verifies every invariant of the store and returns one line for each that is broken. It may run beside
-// readers and writers.
-func (s *Store) Check(ctx context.Context) (problems []string, err error) { panic("todo") }
-
-// Backup writes a consistent copy of the store, which Open can open, to the new directory dir, while readers and writers go on.
-// Everything that was durable when Backup was called is in it.
-func (s *Store) Backup(ctx context.Context, dir string) error { panic("todo") }
-
-// Renew gives every database a new instance, so that sequences handed out before are answered from the start: for a
-// data directory that was restored from a backup.
-func (s *Store) Renew(ctx context.Context) error { panic("todo") }
-
-// Full reports whether writes are refused because the disk is full.
-func (s *Store) Full() bool { panic("todo") }
+func (s *Store) Close() error {
+	// Before the lock: a compaction between two steps must not begin another.
+	s.writing.RLock()
+	already := s.closed
+	s.writing.RUnlock()
+	if already {
+		return nil
+	}
+	s.writing.Lock()
+	if s.closed {
+		s.writing.Unlock()
+		return nil
+	}
+	s.closed = true
+	close(s.closing)
+	close(s.queue)
+	s.writing.Unlock()
+	s.work.Wait()
+	if last := s.newest.Swap(nil); last != nil {
+		last.release()
+	}
+	s.snapshots.Wait()
+	var flushed error
+	if !s.readOnly {
+		// Opening is then quick: there is no log to replay.
+		flushed = s.pebble.Flush()
+	}
+	return errors.Join(flushed, s.pebble.Close())
+}
 
 // Metrics are figures for operators.
 type Metrics struct {
@@ -84,21 +268,39 @@ type Metrics struct {
 	MemoryBytes   uint64
 }
 
-// Metrics returns the present figures.
-func (s *Store) Metrics() Metrics { panic("todo") }
-
-// Update is one entry of the server-wide log behind _db_updates: the last thing that happened to a database.
-type Update struct {
-	Seq  uint64
-	Name string
-	Type string // "created", "updated" or "deleted"
+// Metrics returns the present figures. All are 0 but for the counters once the store is closed.
+func (s *Store) Metrics() Metrics {
+	m := Metrics{Commits: s.commits.Load(), Documents: s.revisions.Load()}
+	sn, err := s.snapshot()
+	if err != nil {
+		return m
+	}
+	// Close waits for the snapshot, so Pebble stays open.
+	defer sn.release()
+	p := s.pebble.Metrics()
+	m.OpenDatabases = s.databases.count()
+	m.DiskBytes = p.DiskSpaceUsage()
+	m.MemoryBytes = uint64(p.BlockCache.Size) + p.MemTable.Size
+	return m
 }
 
-// Updates returns at most limit entries with Seq > since, in order. A database has one entry, its newest.
-func (s *Store) Updates(since uint64, limit int) ([]Update, error) { panic("todo") }
+// pebbleLog passes on what Pebble reports.
+type pebbleLog struct{ log *slog.Logger }
 
-// UpdateSeq is the Seq of the newest entry that Updates can return.
-func (s *Store) UpdateSeq() uint64 { panic("todo") }
+func (l pebbleLog) Infof(format string, args ...any) {
+	if l.log.Enabled(context.Background(), slog.LevelDebug) {
+		l.log.Debug("pebble: " + fmt.Sprintf(format, args...))
+	}
+}
 
-// WaitUpdate returns when UpdateSeq exceeds since, or with ctx's error, or ErrClosed.
-func (s *Store) WaitUpdate(ctx context.Context, since uint64) error { panic("todo") }
+func (l pebbleLog) Errorf(format string, args ...any) {
+	l.log.Error("pebble: " + fmt.Sprintf(format, args...))
+}
+
+// Fatalf is called when Pebble cannot know any longer what is on the disk, such as after a failed sync. Going on could lose acknowledged writes, so the process
+// ends, with a trace; opening the store again recovers.
+func (l pebbleLog) Fatalf(format string, args ...any) {
+	text := "pebble: " + fmt.Sprintf(format, args...)
+	l.log.Error(text)
+	panic(text)
+}

@@ -1,0 +1,364 @@
+package store
+
+import (
+	"context"
+	"encoding/binary"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+const (
+	// groupBytes bounds what one batch holds of several operations; a single larger one is a batch of its own.
+	groupBytes = 4 << 20
+	groupOps   = 1024
+)
+
+// op is something for the committer to do.
+type op struct {
+	bytes int  // roughly what it adds to the batch
+	frees bool // it gives room back, so the reserve is open to it
+	alone bool // it needs a batch of its own, because it reads more of Pebble than the group keeps in memory
+	// run adds it to the group, on the committer's goroutine. When it returns an error it has added nothing.
+	run func(g *group) error
+
+	taken atomic.Bool // by the committer, or given up by the caller
+	err   error
+	done  chan struct{}
+}
+
+// do hands o to the committer and waits until it is durable. When ctx ends before the committer has taken it, it is not done. Otherwise do waits,
+// because the operation refers to memory of the caller.
+func (s *Store) do(ctx context.Context, o *op) error {
+	o.done = make(chan struct{})
+	if err := s.enqueue(ctx, o); err != nil {
+		return err
+	}
+	select {
+	case <-o.done:
+		return o.err
+	case <-ctx.Done():
+	}
+	if o.taken.CompareAndSwap(false, true) {
+		return ctx.Err()
+	}
+	<-o.done
+	return o.err
+}
+
+func (s *Store) enqueue(ctx context.Context, o *op) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if s.readOnly {
+		return ErrReadOnly
+	}
+	s.writing.RLock()
+	defer s.writing.RUnlock()
+	if s.closed {
+		return ErrClosed
+	}
+	select {
+	case s.queue <- o:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// commitLoop is the committer. It ends when the queue is closed and empty.
+func (s *Store) commitLoop() {
+	ops := make([]*op, 0, groupOps)
+	for first := range s.queue {
+		for first != nil {
+			ops, first = s.gather(append(ops[:0], first))
+			s.commit(ops)
+			clear(ops)
+		}
+	}
+}
+
+// gather adds to ops what waits and may share its batch, and returns the operation that came but may not.
+func (s *Store) gather(ops []*op) ([]*op, *op) {
+	if ops[0].alone {
+		return ops, nil
+	}
+	for bytes := ops[0].bytes; len(ops) < groupOps && bytes < groupBytes; {
+		select {
+		case o, ok := <-s.queue:
+			switch {
+			case !ok:
+				return ops, nil
+			case o.alone:
+				return ops, o
+			}
+			ops = append(ops, o)
+			bytes += o.bytes
+		default:
+			return ops, nil
+		}
+	}
+	return ops, nil
+}
+
+// commit does ops as one durable batch, and answers them.
+func (s *Store) commit(ops []*op) {
+	var bytes int
+	for _, o := range ops {
+		bytes += o.bytes
+	}
+	full := s.disk.check(bytes, false)
+	g := s.newGroup()
+	for i, o := range ops {
+		if !o.taken.CompareAndSwap(false, true) {
+			ops[i] = nil // the caller has left
+			continue
+		}
+		if o.err = full; o.err != nil && o.frees {
+			o.err = s.disk.check(bytes, true)
+		}
+		if o.err == nil && g.err == nil {
+			o.err = o.run(g)
+		}
+	}
+	g.commit()
+	for _, o := range ops {
+		if o == nil {
+			continue
+		}
+		if o.err == nil {
+			o.err = g.err
+		}
+		close(o.done)
+	}
+}
+
+// group is a batch in the making. Nothing that it touches in memory is seen by anyone else before publish.
+type group struct {
+	store *Store
+	batch *pebble.Batch
+	err   error // reading failed: the whole group fails
+
+	works   map[*DB]*work
+	order   []*work
+	names   map[string]*DB    // databases created in this group, nil for deleted ones
+	buried  map[string]uint64 // the update sequence of names deleted in this group
+	update  uint64            // the newest update sequence
+	renewed map[string]uint64 // new instances of databases
+	claimed []*upload         // attachments that revisions of this group have taken
+	removed []fileID          // attachments that this group removes
+	written uint64            // revisions
+	buf     []byte
+}
+
+// work is what a group does to one database.
+type work struct {
+	db     *DB
+	state  state
+	recs   map[string]*record
+	locals map[string]*Local // nil for a deleted one
+	rows   []rowChange
+	dirty  bool // the state must be written
+	gone   bool // the database is deleted
+}
+
+// rowChange is a document that changed its place in the order of changes; 0 for none before, or none after.
+type rowChange struct{ from, to uint64 }
+
+func (s *Store) newGroup() *group {
+	return &group{store: s, batch: s.pebble.NewBatch(), works: make(map[*DB]*work, 1), update: s.updates.newest()}
+}
+
+// on returns the group's work on db.
+func (g *group) on(db *DB) (*work, error) {
+	w := g.works[db]
+	if w == nil {
+		w = &work{db: db, state: db.state, gone: db.gone}
+		g.works[db] = w
+		g.order = append(g.order, w)
+	}
+	if w.gone {
+		return nil, db.noDatabase()
+	}
+	return w, nil
+}
+
+// fail makes the whole group fail with err.
+func (g *group) fail(err error) error {
+	if g.err == nil {
+		g.err = err
+	}
+	return err
+}
+
+// record returns the record of a document, new and empty when it does not exist.
+func (g *group) record(w *work, id string) (*record, error) {
+	if r := w.recs[id]; r != nil {
+		return r, nil
+	}
+	g.buf = append(binary.BigEndian.AppendUint64(append(g.buf[:0], keyData), w.db.id), kindDoc)
+	g.buf = append(g.buf, id...)
+	v, closer, err := g.store.pebble.Get(g.buf)
+	r := &record{id: id}
+	switch {
+	case err == pebble.ErrNotFound:
+	case err != nil:
+		return nil, g.fail(err)
+	default:
+		r, err = decodeRecord(id, v)
+		closer.Close()
+		if err != nil {
+			return nil, g.fail(err)
+		}
+	}
+	if w.recs == nil {
+		w.recs = make(map[string]*record)
+	}
+	w.recs[id] = r
+	return r, nil
+}
+
+// commit writes the group, durably, and publishes it.
+func (g *group) commit() {
+	defer g.batch.Close()
+	if g.err == nil {
+		g.finish()
+	}
+	if g.err == nil && !g.batch.Empty() {
+		g.err = g.batch.Commit(pebble.Sync)
+	} else if g.err == nil {
+		g.store.files.settle(g.claimed, false)
+		return // all were refused
+	}
+	g.store.files.settle(g.claimed, g.err == nil)
+	if g.err == nil {
+		g.publish()
+	}
+	g.store.finishRemoval(g.removed, g.err == nil)
+}
+
+// finish adds to the batch what the operations have left in memory.
+func (g *group) finish() {
+	for _, w := range g.order {
+		if w.gone {
+			continue
+		}
+		for _, r := range w.recs {
+			g.putRecord(w, r)
+		}
+		if w.state.seq != w.db.state.seq {
+			w.state.update = g.logUpdate(updateChanged, w.db.name, w.state.update)
+		}
+		if w.dirty {
+			w.state.version++
+			g.set(dbKey(w.db.id, kindState), w.state.append(nil))
+		}
+	}
+}
+
+// putRecord writes a document's record and moves its row.
+func (g *group) putRecord(w *work, r *record) {
+	if !r.dirty && !r.moved {
+		return
+	}
+	w.dirty = true
+	if r.moved && r.was.seq != 0 {
+		// A row's key is written once and never again, which is what SingleDelete asks for.
+		if err := g.batch.SingleDelete(dbKeyN(w.db.id, kindRow, r.was.seq), nil); err != nil {
+			g.fail(err)
+		}
+	}
+	count(&w.state, r.was, false)
+	if r.tree.Len() == 0 {
+		g.delete(dbKeyText(w.db.id, kindDoc, r.id))
+		w.rows = append(w.rows, rowChange{from: r.was.seq})
+		return
+	}
+	leaves := r.tree.Leaves()
+	winner := r.tree.Node(leaves[0])
+	h := header{seq: r.seq, deleted: winner.Deleted, ref: winner.Ref, rev: winner.ID}
+	count(&w.state, h, true)
+	g.buf = r.append(g.buf[:0], h)
+	g.set(dbKeyText(w.db.id, kindDoc, r.id), g.buf)
+	if r.moved {
+		g.buf = appendRow(g.buf[:0], r.id, &r.tree, leaves)
+		g.set(dbKeyN(w.db.id, kindRow, r.seq), g.buf)
+		w.rows = append(w.rows, rowChange{from: r.was.seq, to: r.seq})
+	}
+}
+
+// count adds a document to the counters, or takes it out.
+func count(s *state, h header, add bool) {
+	if h.seq == 0 {
+		return
+	}
+	n := &s.docs
+	if h.deleted {
+		n = &s.dels
+	}
+	if add {
+		*n++
+	} else {
+		*n--
+	}
+}
+
+// set and delete add to the batch. Adding fails only for keys of absurd size, and then the group fails.
+func (g *group) set(key, value []byte) {
+	if err := g.batch.Set(key, value, nil); err != nil {
+		g.fail(err)
+	}
+}
+
+func (g *group) delete(key []byte) {
+	if err := g.batch.Delete(key, nil); err != nil {
+		g.fail(err)
+	}
+}
+
+func (g *group) deleteRange(from, to []byte) {
+	if err := g.batch.DeleteRange(from, to, nil); err != nil {
+		g.fail(err)
+	}
+}
+
+// publish shows the group, which is durable, to readers and to those who wait.
+func (g *group) publish() {
+	s := g.store
+	s.commits.Add(1)
+	s.revisions.Add(g.written)
+	// A database is known to be gone before its documents vanish: readers must not take them for deleted.
+	for _, w := range g.order {
+		if w.gone {
+			w.db.gone = true
+			w.db.deleted.Store(true)
+		}
+	}
+	s.publishNames(g)
+	s.updates.publish(g.update)
+	for _, w := range g.order {
+		w.db.publish(w)
+	}
+}
+
+// publishNames takes a new snapshot, and brings the map of open databases in line with it in one step.
+func (s *Store) publishNames(g *group) {
+	if len(g.names)+len(g.renewed) == 0 {
+		s.publish()
+		return
+	}
+	s.databases.mu.Lock()
+	defer s.databases.mu.Unlock()
+	s.publish()
+	for name, db := range g.names {
+		s.databases.forget(name)
+		if db != nil {
+			s.databases.keep(db)
+		}
+	}
+	for name, instance := range g.renewed {
+		if db := s.databases.open[name].Value(); db != nil {
+			db.instance.Store(instance)
+		}
+	}
+}
