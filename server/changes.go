@@ -1,0 +1,438 @@
+package server
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"maps"
+	"math"
+	"math/big"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/parlordb/parlor/store"
+)
+
+// maxChangesBody bounds the body of POST /{db}/_changes, since a feed may hold what it says for hours.
+const maxChangesBody = 16 << 20
+
+// descendingPage is what a descending feed gathers before it writes. The store reads such a feed from the newest change each time, so that
+// pages are large to be few.
+const descendingPage = 4 << 20
+
+// changes answers GET and POST /{db}/_changes.
+func (s *Server) changes(r *request) error {
+	var body jsontext.Value
+	if r.Method == http.MethodPost {
+		if err := r.needJSON(); err != nil {
+			return err
+		}
+		data, release, err := s.body(r, maxChangesBody)
+		if err != nil {
+			return err
+		}
+		defer release()
+		if len(data) > 0 {
+			if body, err = checkJSON(data); err != nil {
+				return err
+			}
+			if body[0] != '{' {
+				return errNotObject
+			}
+		}
+	}
+	f := &feed{stream: newStream(r), page: pageBytes, left: -1, timeout: milliseconds(int(r.set.changesTimeout)), now: s.now}
+	q := changesQuery{since: "0"}
+	if err := q.read(r, f); err != nil {
+		return err
+	}
+	src := &changesSource{s: s, db: r.db, allLeaves: q.allLeaves, docs: q.docs, shown: q.shown, descending: q.descending, below: math.MaxUint64}
+	since, err := q.start(r.db)
+	if err != nil {
+		return err
+	}
+	if src.filter, err = s.changesFilter(r, q, body); err != nil {
+		return err
+	}
+	if q.descending {
+		since, f.page = 0, descendingPage
+	}
+	if f.kind == normalFeed {
+		tag := changesTag(r, body)
+		r.w.Header().Set("Etag", tag)
+		if r.Method != http.MethodPost && r.matches(tag) {
+			return r.notModified()
+		}
+	}
+	return s.runFeed(r, f, src, since)
+}
+
+// changesQuery is what the query asks for beside what all feeds take.
+type changesQuery struct {
+	since      string
+	filter     string
+	view       string
+	descending bool
+	allLeaves  bool // style=all_docs
+	docs       bool
+	shown      shown
+}
+
+// read reads the query. The names of parameters are taken in any case, and flags count when they are exactly "true", as in CouchDB.
+func (q *changesQuery) read(r *request, f *feed) error {
+	defaultTimeout := f.timeout
+	for _, given := range slices.Sorted(maps.Keys(r.params)) {
+		name, value := strings.ToLower(given), r.params.Get(given)
+		flag := value == "true"
+		switch name {
+		case "since", "last-event-id":
+			q.since = value
+		case "filter":
+			q.filter = value
+		case "view":
+			q.view = value
+		case "descending":
+			q.descending = flag
+		case "include_docs":
+			q.docs = flag
+		case "conflicts":
+			q.shown.conflicts = flag
+		case "attachments":
+			q.shown.attachments = flag
+		case "att_encoding_info":
+			q.shown.attEncoding = flag
+		case "style":
+			if value != "main_only" && value != "all_docs" {
+				return badRequest("The style parameter should be main_only or all_docs")
+			}
+			q.allLeaves = value == "all_docs"
+		default:
+			if err := f.setParam(name, value, defaultTimeout); err != nil {
+				return err
+			}
+		}
+	}
+	// A browser that connects again tells so where it was, whatever the address says that it was given.
+	if last := r.Header.Get("Last-Event-ID"); last != "" && f.kind == eventsourceFeed {
+		q.since = last
+	}
+	return nil
+}
+
+// errSince is the answer to a sequence that this server never gave.
+var errSince = badRequest("Malformed sequence supplied in 'since' parameter.")
+
+// start finds the sequence to begin after. One that lies in the future is as good as the present.
+func (q *changesQuery) start(db *store.DB) (uint64, error) {
+	since := unquoteSeq(q.since)
+	if since == "now" {
+		return db.UpdateSeq(), nil
+	}
+	seq, ok := db.ParseSeq(since)
+	if !ok {
+		return 0, errSince
+	}
+	return min(seq, db.UpdateSeq()), nil
+}
+
+// unquoteSeq takes a sequence out of a JSON string, as which some clients send it.
+func unquoteSeq(since string) string {
+	if strings.HasPrefix(since, `"`) {
+		if value, err := checkJSON([]byte(since)); err == nil {
+			since, _ = text(value)
+		}
+	}
+	return since
+}
+
+// changesTag is a validator of a normal feed: what it would show depends on the state of the database, on what is asked and on who asks.
+func changesTag(r *request, body []byte) string {
+	state := r.db.AppendSeq(nil, r.db.UpdateSeq())
+	for _, part := range []string{r.URL.RawQuery, r.who.Name, strings.Join(r.who.Roles, ","), string(body)} {
+		state = append(append(state, 0), part...)
+	}
+	sum := sha256.Sum256(state)
+	tag := strings.ToUpper(new(big.Int).SetBytes(sum[:16]).Text(36))
+	return `"` + strings.Repeat("0", 25-len(tag)) + tag + `"`
+}
+
+// changesSource reads the changes of a database.
+type changesSource struct {
+	s          *Server
+	db         *store.DB
+	filter     changesFilter
+	allLeaves  bool
+	docs       bool // include_docs
+	shown      shown
+	descending bool
+	top        uint64 // descending: the newest sequence when it began
+	below      uint64 // descending: rows from this sequence on have been read
+	batch      []heldChange
+}
+
+// heldChange is a change copied from the store.
+type heldChange struct {
+	seq    uint64
+	id     string
+	winner store.Leaf
+	leaves []store.Leaf // to be shown
+	doc    *store.Doc   // of the winner, or nil until it is needed
+}
+
+func (src *changesSource) newest() uint64 { return src.db.UpdateSeq() }
+
+func (src *changesSource) wait(ctx context.Context, since uint64) error {
+	return src.db.WaitChange(ctx, since)
+}
+
+func (src *changesSource) appendSeq(dst []byte, seq uint64) []byte { return src.db.AppendSeq(dst, seq) }
+
+func (src *changesSource) appendPending(dst []byte, seq uint64) ([]byte, error) {
+	n, err := src.pending(seq)
+	if err != nil && !errors.Is(err, store.ErrNoDatabase) {
+		return dst, err
+	}
+	return strconv.AppendUint(append(dst, `,"pending":`...), n, 10), nil
+}
+
+// pending counts the rows that a feed which has come to seq has yet to tell of.
+func (src *changesSource) pending(seq uint64) (uint64, error) {
+	if !src.descending {
+		return src.db.ChangesAfter(seq)
+	}
+	all, err := src.db.ChangesAfter(0)
+	if err != nil || src.below == math.MaxUint64 {
+		return all, err
+	}
+	told, err := src.db.ChangesAfter(src.below - 1)
+	return all - min(told, all), err
+}
+
+// read implements feedSource.
+func (src *changesSource) read(ctx context.Context, f *feed, since uint64) (at uint64, more bool, err error) {
+	if src.descending && src.top == 0 {
+		src.top = src.db.UpdateSeq()
+	}
+	if src.docs || src.filter.byDoc != nil {
+		at, more, err = src.readDocs(ctx, f, since)
+	} else {
+		at, more, err = src.readRows(f, since)
+	}
+	if err == nil && !more && f.left != 0 && src.descending {
+		// All that there was has been told: what is new comes forwards.
+		src.descending, at = false, src.top
+	}
+	return at, more, err
+}
+
+// scan calls fn with changes after since until it returns false, or enough have been read.
+func (src *changesSource) scan(since uint64, fn func(*store.Change) bool) (at uint64, more bool, err error) {
+	at = since
+	n, limit := 0, scanRows
+	if src.descending {
+		limit = math.MaxInt
+	}
+	err = src.db.Changes(since, src.descending, limit, func(c *store.Change) bool {
+		if src.descending && c.Seq >= src.below {
+			return true
+		}
+		n++
+		at, src.below = c.Seq, min(src.below, c.Seq)
+		if src.filter.byID != nil && !src.filter.byID(c.ID) {
+			return true
+		}
+		more = !fn(c)
+		return !more
+	})
+	return at, more || n >= limit, err
+}
+
+// readRows writes rows that need no documents straight from the store.
+func (src *changesSource) readRows(f *feed, since uint64) (uint64, bool, error) {
+	return src.scan(since, func(c *store.Change) bool {
+		leaves := c.Leaves
+		if !src.allLeaves {
+			leaves = leaves[:1]
+		}
+		src.row(f, c.Seq, c.ID, c.Leaves[0].Deleted, leaves)
+		f.buf = append(f.buf, '}')
+		f.shut(src, c.Seq)
+		return !f.full()
+	})
+}
+
+// readDocs writes rows that are judged by their documents or hold them.
+func (src *changesSource) readDocs(ctx context.Context, f *feed, since uint64) (uint64, bool, error) {
+	src.batch = src.batch[:0]
+	start := src.below
+	at, more, err := src.scan(since, func(c *store.Change) bool {
+		leaves := c.Leaves
+		if !src.allLeaves {
+			leaves = leaves[:1]
+		}
+		src.batch = append(src.batch, heldChange{seq: c.Seq, id: strings.Clone(c.ID), winner: c.Leaves[0], leaves: slices.Clone(leaves)})
+		return len(src.batch) < docRows
+	})
+	if err != nil {
+		return at, false, err
+	}
+	told := 0
+	for told < len(src.batch) && f.left != 0 {
+		n, err := src.tell(ctx, f, src.batch[told:])
+		if err != nil {
+			return at, false, err
+		}
+		told += n
+	}
+	if told == len(src.batch) {
+		return at, more, nil
+	}
+	// The limit was reached before the end of what was read.
+	at, src.below = since, start
+	if told > 0 {
+		at = src.batch[told-1].seq
+		if src.descending {
+			src.below = at
+		}
+	}
+	return at, true, nil
+}
+
+// tell judges a first part of the changes, as many as fit in memory, and writes the rows of those that pass. It returns how many
+// changes are done with.
+func (src *changesSource) tell(ctx context.Context, f *feed, batch []heldChange) (n int, err error) {
+	n = 1
+	if src.filter.byDoc != nil {
+		if n, err = src.judge(ctx, batch); err != nil {
+			return 0, err
+		}
+	}
+	for i := range batch[:n] {
+		if f.left == 0 {
+			return i, nil
+		}
+		if len(batch[i].leaves) == 0 {
+			continue
+		}
+		if err := src.docRow(f, &batch[i]); err != nil {
+			return i, err
+		}
+		if err := f.spill(); err != nil {
+			return i, err
+		}
+	}
+	return n, nil
+}
+
+// judge asks the filter about the documents of a first part of the changes and leaves each with the leaves that pass. It returns how many
+// it has judged.
+func (src *changesSource) judge(ctx context.Context, batch []heldChange) (n int, err error) {
+	var docs [][]byte
+	size := 0
+	for n = 0; n < len(batch) && (n == 0 || size < docBytes); n++ {
+		held := &batch[n]
+		known := held.leaves[:0]
+		for i, leaf := range held.leaves {
+			doc, err := src.db.LeafDoc(held.id, held.seq, leaf)
+			if errors.Is(err, store.ErrMissing) {
+				continue // replaced and compacted away: a later change tells of the document
+			}
+			if err != nil {
+				return n, err
+			}
+			text, err := src.s.appendShown(nil, src.db, doc, src.filter.shown)
+			if errors.Is(err, store.ErrNotFound) {
+				continue // purged meanwhile
+			}
+			if err != nil {
+				return n, err
+			}
+			if i == 0 {
+				held.doc = doc
+			}
+			known, docs, size = append(known, leaf), append(docs, text), size+len(text)
+		}
+		held.leaves = known
+	}
+	if len(docs) == 0 {
+		return n, nil
+	}
+	passed, err := src.filter.byDoc(ctx, docs)
+	if err != nil {
+		return n, err
+	}
+	for i := range batch[:n] {
+		kept := batch[i].leaves[:0]
+		for _, leaf := range batch[i].leaves {
+			if passed[0] {
+				kept = append(kept, leaf)
+			}
+			passed = passed[1:]
+		}
+		batch[i].leaves = kept
+	}
+	return n, nil
+}
+
+// docRow writes a row, with the winner where documents are wanted.
+func (src *changesSource) docRow(f *feed, held *heldChange) (err error) {
+	if src.docs && held.doc == nil {
+		held.doc, err = src.db.LeafDoc(held.id, held.seq, held.winner)
+		if errors.Is(err, store.ErrMissing) {
+			return nil // as in judge
+		}
+		if err != nil {
+			return err
+		}
+	}
+	from, rows, left := len(f.buf), f.rows, f.left
+	src.row(f, held.seq, held.id, held.winner.Deleted, held.leaves)
+	if src.docs {
+		if err := src.appendWinner(f, held); errors.Is(err, store.ErrNotFound) {
+			f.buf, f.rows, f.left = f.buf[:from], rows, left
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+	f.buf = append(f.buf, '}')
+	f.shut(src, held.seq)
+	return nil
+}
+
+func (src *changesSource) appendWinner(f *feed, held *heldChange) (err error) {
+	f.buf = append(f.buf, `,"doc":`...)
+	if !src.filter.projects {
+		f.buf, err = src.s.appendShown(f.buf, src.db, held.doc, src.shown)
+		return err
+	}
+	doc, err := src.s.appendShown(nil, src.db, held.doc, src.shown)
+	f.buf = append(f.buf, src.filter.fields.Apply(doc)...)
+	return err
+}
+
+// row begins a row: {"seq":…,"id":…,"changes":[…],"deleted":true, without the brace that ends it.
+func (src *changesSource) row(f *feed, seq uint64, id string, deleted bool, leaves []store.Leaf) {
+	f.open()
+	f.buf = append(f.buf, `{"seq":"`...)
+	f.buf = src.db.AppendSeq(f.buf, seq)
+	f.buf = append(f.buf, `","id":`...)
+	f.buf = appendString(f.buf, id)
+	f.buf = append(f.buf, `,"changes":[`...)
+	for i := range leaves {
+		if i > 0 {
+			f.buf = append(f.buf, ',')
+		}
+		f.buf = append(f.buf, `{"rev":`...)
+		f.buf = appendQuotedRev(f.buf, leaves[i].Rev)
+		f.buf = append(f.buf, '}')
+	}
+	f.buf = append(f.buf, ']')
+	if deleted {
+		f.buf = append(f.buf, `,"deleted":true`...)
+	}
+}

@@ -1,0 +1,86 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+)
+
+// pageBytes is how much of a long answer is gathered before it is written.
+const pageBytes = 64 << 10
+
+// patience is how long a client may take to accept what one write holds, before its connection is cut.
+const patience = 2 * time.Minute
+
+// errGone says that the client no longer takes the answer.
+var errGone = errors.New("the client does not take the answer")
+
+// stream writes an answer of any length through one small buffer. Whoever fills it appends to buf, and calls spill between rows, never
+// while the store runs a callback.
+type stream struct {
+	buf []byte
+	w   *response
+	ctl *http.ResponseController
+	cut <-chan struct{} // closed when nothing may be sent any more; nil: never
+}
+
+func newStream(r *request) *stream {
+	return &stream{w: &r.w, ctl: http.NewResponseController(&r.w)}
+}
+
+// spill writes the buffer when it has grown to a page.
+func (st *stream) spill() error {
+	if len(st.buf) < pageBytes {
+		return nil
+	}
+	return st.write()
+}
+
+// write hands the buffer to the connection. It fails with errGone.
+func (st *stream) write() error {
+	if len(st.buf) == 0 {
+		return nil
+	}
+	// The deadline is set before cut is looked at, so that a deadline that cutOff sets meanwhile is not undone.
+	_ = st.ctl.SetWriteDeadline(time.Now().Add(patience))
+	select {
+	case <-st.cut:
+		return errGone
+	default:
+	}
+	_, err := st.w.Write(st.buf)
+	st.buf = st.buf[:0]
+	if err != nil {
+		return errGone
+	}
+	return nil
+}
+
+// flush sends everything on its way. A buffer that has grown is given back, since the next row may be hours away.
+func (st *stream) flush() error {
+	if err := st.write(); err != nil {
+		return err
+	}
+	if cap(st.buf) > 4<<10 {
+		st.buf = nil
+	}
+	if err := st.ctl.Flush(); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		return errGone
+	}
+	return nil
+}
+
+// cutOff makes writes fail as soon as ctx ends, also one that waits for a client that does not read. The function that it returns undoes this.
+func (st *stream) cutOff(ctx context.Context) (stop func() bool) {
+	st.cut = ctx.Done()
+	return context.AfterFunc(ctx, func() { _ = st.ctl.SetWriteDeadline(time.Now()) })
+}
+
+// stopped turns errGone into what a handler returns: the connection is cut, so that a half answer does not look whole.
+func stopped(err error) error {
+	if errors.Is(err, errGone) {
+		panic(http.ErrAbortHandler)
+	}
+	return err
+}
