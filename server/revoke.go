@@ -31,6 +31,13 @@ func (s *Server) stillAllowed(r *request) func(context.Context) error {
 		case who.Local:
 			now.Roles = user.Roles
 		}
+		if db == nil || db.Name() == usersDatabase || db.Name() == "_replicator" {
+			// The feeds of all databases, of users and of replications are for server admins.
+			if !now.Admin() {
+				return auth.ErrRevoked
+			}
+			return nil
+		}
 		sec, err := s.security.of(db)
 		if err != nil {
 			return err
