@@ -3,7 +3,7 @@ package server
 import (
 	"encoding/base64"
 	"io"
-	"slices"
+	"net/http"
 	"strconv"
 
 	"github.com/parlordb/parlor/rev"
@@ -50,8 +50,9 @@ func (s *Server) appendDoc(dst []byte, db *store.DB, rec *store.Record, doc *sto
 
 // output gathers an answer. With out set, what exceeds a chunk is passed on; else all stays in buf.
 type output struct {
-	buf []byte
-	out io.Writer
+	buf     []byte
+	out     io.Writer
+	spilled bool // something was passed on
 }
 
 // outputChunk is what an output holds before it passes it on.
@@ -60,7 +61,7 @@ const outputChunk = 64 << 10
 // newOutput returns an output that writes to the client; to nobody, for HEAD.
 func newOutput(r *request) *output {
 	o := &output{out: &r.w}
-	if r.Method == "HEAD" {
+	if r.Method == http.MethodHead {
 		o.out = io.Discard
 	}
 	return o
@@ -80,9 +81,29 @@ func (o *output) spill(least int) error {
 	if o.out == nil || len(o.buf) < least || len(o.buf) == 0 {
 		return nil
 	}
+	o.spilled = true
 	_, err := o.out.Write(o.buf)
 	o.buf = o.buf[:0]
 	return err
+}
+
+// end appends the last of an answer and passes all on. The header is sent if nothing else was.
+func (o *output) end(last string) error {
+	o.text(last)
+	return o.spill(0)
+}
+
+// finish ends an answer in JSON: with its length in front, if nothing was passed on yet.
+func (o *output) finish(r *request, last string) error {
+	o.text(last)
+	if !o.spilled {
+		return r.send(http.StatusOK, o.buf)
+	}
+	if r.Method == http.MethodHead {
+		r.w.WriteHeader(http.StatusOK)
+		return nil
+	}
+	return o.end("\n")
 }
 
 // doc writes a document as appendDoc says.
@@ -226,8 +247,12 @@ func (v shown) newerThan(rec *store.Record, id rev.ID) int {
 	if len(v.attsSince) == 0 {
 		return 0
 	}
+	since := make(map[rev.ID]bool, len(v.attsSince))
+	for _, known := range v.attsSince {
+		since[known] = true
+	}
 	for _, known := range history(rec, id) {
-		if slices.Contains(v.attsSince, known) {
+		if since[known] {
 			return known.Gen
 		}
 	}

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"compress/gzip"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -105,7 +106,8 @@ const freeBody = 1 << 20
 const maxJSON = bufferedBodies / 2
 
 // body reads the whole body, at most limit bytes of it (0: as the settings say). It fails with errTooLarge, or errBusy when too much is in memory
-// already. The caller calls release when it no longer holds the bytes.
+// already. The caller calls release when it no longer holds the bytes. A body with Content-Encoding gzip is unpacked, and the limit counts
+// what comes out.
 func (s *Server) body(r *request, limit int64) (data []byte, release func(), err error) {
 	if max := min(r.set.maxRequestSize, maxJSON); limit <= 0 || limit > max {
 		limit = max
@@ -113,9 +115,25 @@ func (s *Server) body(r *request, limit int64) (data []byte, release func(), err
 	if r.ContentLength > limit {
 		return nil, nil, errTooLarge
 	}
+	switch coding := strings.ToLower(r.Header.Get("Content-Encoding")); coding {
+	case "", "identity":
+		return s.read(r.Body, r.ContentLength, limit)
+	case "gzip":
+		z, err := gzip.NewReader(r.Body)
+		if err != nil {
+			return nil, nil, readError(err)
+		}
+		return s.read(z, -1, limit)
+	default:
+		return nil, nil, &Error{Status: 415, Kind: "bad_content_type", Reason: coding + " is not a supported content encoding."}
+	}
+}
+
+// read is body for any reader; size is how much is expected, or negative.
+func (s *Server) read(from io.Reader, size, limit int64) (data []byte, release func(), err error) {
 	var held int64
 	release = func() { s.bodies.Release(held) }
-	capacity := max(r.ContentLength, 0) + 512
+	capacity := max(size, 0) + 512
 	if capacity > freeBody {
 		if !s.bodies.TryAcquire(capacity) {
 			return nil, nil, errBusy
@@ -124,7 +142,7 @@ func (s *Server) body(r *request, limit int64) (data []byte, release func(), err
 	}
 	data = make([]byte, 0, capacity)
 	for {
-		n, err := r.Body.Read(data[len(data):cap(data)])
+		n, err := from.Read(data[len(data):cap(data)])
 		data = data[:len(data)+n]
 		if int64(len(data)) > limit {
 			release()

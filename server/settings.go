@@ -23,6 +23,8 @@ type settings struct {
 	maxRequestSize    int64
 	maxDocumentSize   int64
 	maxAttachmentSize int64
+	maxDocumentID     int
+	maxBulkDocs       int
 	maxBulkGet        int
 	maxUUIDs          int64
 	changesTimeout    int64 // milliseconds
@@ -75,7 +77,9 @@ func newSettings(snap *config.Snapshot, cookies *auth.Cookies, version string) (
 		maxRequestSize:           positive(snap.Int(4<<30, "max_http_request_size", "chttpd", "httpd"), 4<<30),
 		maxDocumentSize:          positive(snap.Int(8_000_000, "max_document_size", "couchdb"), 8_000_000),
 		maxAttachmentSize:        positive(snap.Int(1<<30, "max_attachment_size", "couchdb"), 1<<40),
-		maxBulkGet:               int(snap.Int(10_000, "bulk_max_get", "parlor")),
+		maxDocumentID:            int(positive(snap.Int(64<<10, "max_document_id_length", "couchdb"), 64<<10)),
+		maxBulkDocs:              int(positive(snap.Int(10_000, "max_bulk_docs_count", "couchdb"), 1_000_000)),
+		maxBulkGet:               int(positive(snap.Int(10_000, "max_bulk_get_count", "couchdb"), 1_000_000)),
 		maxUUIDs:                 snap.Int(1000, "max_count", "uuids"),
 		changesTimeout:           snap.Int(60_000, "changes_timeout", "chttpd", "httpd"),
 		requireValidUser:         snap.Bool(false, "require_valid_user", "chttpd"),

@@ -1,0 +1,127 @@
+package server
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/parlordb/parlor/rev"
+	"github.com/parlordb/parlor/store"
+)
+
+// _local documents are replicators' checkpoints and clients' own notes: without history, never replicated. Their revision is "0-N".
+//
+// CouchDB stores them whatever revision comes along, so that of two clients which write at the same time one loses its work unaware.
+// Here a revision that is missing or wrong is a conflict. A document that is not there takes any revision: a client that knows an
+// older database under the same name may go on.
+
+func localDoc(l *store.Local) *store.Doc {
+	return &store.Doc{ID: "_local/" + l.ID, Rev: localRev(l.N), Body: l.Body}
+}
+
+func localRev(n uint64) rev.ID { return rev.ID{Hash: strconv.FormatUint(n, 10)} }
+
+// localBase is the N of a _local document's revision, 0 for none: errBadRev.
+func localBase(id rev.ID) (uint64, error) {
+	if id.IsZero() {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(id.Hash, 10, 63)
+	if err != nil || id.Gen != 0 {
+		return 0, errBadRev
+	}
+	return n, nil
+}
+
+// storeLocal writes a _local document, or deletes it where doc says so. Attachments are dropped, as in CouchDB.
+func (r *request) storeLocal(doc *incoming) (rev.ID, error) {
+	base, err := localBase(doc.parent())
+	if err != nil {
+		return rev.ID{}, err
+	}
+	id, body := strings.TrimPrefix(doc.ID, "_local/"), doc.Body
+	if doc.Deleted {
+		body = nil
+	}
+	n, err := r.db.PutLocal(r.Context(), id, base, body)
+	if errors.Is(err, store.ErrConflict) && base != 0 {
+		if _, absent := r.db.Local(id); errors.Is(absent, store.ErrNotFound) && body != nil {
+			n, err = r.db.PutLocal(r.Context(), id, 0, body)
+		}
+	}
+	if err != nil {
+		return rev.ID{}, err
+	}
+	if doc.Deleted {
+		n = 0
+	}
+	return localRev(n), nil
+}
+
+// localTag is the ETag of a _local document. Revisions start again after a deletion, so it is made of the content too.
+func localTag(id rev.ID, body []byte) string {
+	h := sha256.New()
+	h.Write([]byte(id.Hash + " "))
+	h.Write(body)
+	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:16])
+}
+
+func (s *Server) getLocal(r *request) error {
+	local, err := r.db.Local(r.args[0])
+	if err != nil {
+		return err
+	}
+	doc := localDoc(local)
+	if r.unchanged(localTag(doc.Rev, doc.Body)) {
+		return nil
+	}
+	return r.sendDocument(nil, doc, shown{})
+}
+
+func (s *Server) putLocal(r *request) error {
+	id := "_local/" + r.args[0]
+	if err := checkID(id, r.set.maxDocumentID); err != nil {
+		return err
+	}
+	value, release, err := s.value(r)
+	if err != nil {
+		return err
+	}
+	defer release()
+	doc, err := r.parseDocument(value)
+	if err != nil {
+		return err
+	}
+	doc.ID = id
+	if err := r.settleRev(doc); err != nil {
+		return err
+	}
+	stored, err := r.storeLocal(doc)
+	if err != nil {
+		return err
+	}
+	status := http.StatusCreated
+	if doc.Deleted {
+		status = http.StatusOK
+	}
+	r.w.Header().Set("Etag", `"`+localTag(stored, doc.Body)+`"`)
+	return r.written(status, id, stored, false)
+}
+
+func (s *Server) deleteLocal(r *request) error {
+	doc := &incoming{ID: "_local/" + r.args[0], Deleted: true}
+	if err := r.settleRev(doc); err != nil {
+		return err
+	}
+	if _, err := r.db.Local(r.args[0]); err != nil {
+		return err
+	}
+	stored, err := r.storeLocal(doc)
+	if err != nil {
+		return err
+	}
+	return r.send(http.StatusOK, appendWritten(nil, doc.ID, stored))
+}

@@ -1,0 +1,41 @@
+package server
+
+import (
+	"net/http"
+
+	"github.com/parlordb/parlor/rev"
+)
+
+// purge removes leaf revisions as if they had never been. What is no leaf is passed over.
+func (s *Server) purge(r *request) error {
+	if err := r.needJSON(); err != nil {
+		return err
+	}
+	object, release, err := s.object(r)
+	if err != nil {
+		return err
+	}
+	defer release()
+	asked, err := revsByID(object, "Invalid list of revisions")
+	if err != nil {
+		return err
+	}
+	ids, revs := make([]string, len(asked)), make([][]rev.ID, len(asked))
+	for i, a := range asked {
+		ids[i], revs[i] = a.id, a.revs
+	}
+	purged, seq, err := r.db.Purge(r.Context(), ids, revs)
+	if err != nil {
+		return err
+	}
+	body := append([]byte(`{"purge_seq":"`), r.db.FormatSeq(seq)...)
+	body = append(body, `","purged":{`...)
+	for i, id := range ids {
+		if i > 0 {
+			body = append(body, ',')
+		}
+		body = append(appendString(body, id), ':')
+		body = appendRevList(body, purged[i])
+	}
+	return r.send(http.StatusCreated, append(body, "}}"...))
+}
