@@ -32,7 +32,7 @@ var errGone = errors.New("couchjs: the process is gone")
 var errLate = errors.New("couchjs: the call took too long")
 
 // maxKnown bounds what the parent remembers of a child. More than that it cannot hold anyway.
-const maxKnown = 4 * maxRealms
+const maxKnown = 2 * maxRealms
 
 // startLimit is how long a child may take to start.
 const startLimit = 20 * time.Second

@@ -1,0 +1,5 @@
+//go:build !race
+
+package couchjs
+
+const raceMemory = 0
