@@ -178,3 +178,12 @@ func checkManifest(r io.Reader, found []string) error {
 	}
 	return fmt.Errorf("%w: the manifest names more files than there are", errBroken)
 }
+
+// syncDir makes the names in a directory durable.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

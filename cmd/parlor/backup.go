@@ -116,8 +116,13 @@ under its name only when nothing is wrong with it. It holds everything, so keep 
 	if err := verifyBackup(ctx, part); err != nil {
 		return err
 	}
-	// Link, unlike Rename, does not replace a file that has come into being meanwhile.
-	if err := os.Link(part, target); err != nil {
+	if _, err := os.Lstat(target); !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s has come into being meanwhile; nothing is written over it", target)
+	}
+	if err := os.Rename(part, target); err != nil {
+		return err
+	}
+	if err := syncDir(filepath.Dir(target)); err != nil {
 		return err
 	}
 	fmt.Fprintf(p.stderr, "%d bytes written and verified\n", size)

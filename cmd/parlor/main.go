@@ -3,7 +3,8 @@
 //
 //	main.go      the list of commands
 //	serve.go     parlor serve: from a data directory and settings to a listening server, and back down again
-//	wire.go      settings → authentication methods, keys, policies, limits
+//	wire.go      what a server is made of, and what each part is told when settings change
+//	signon.go    settings → authentication methods, keys, secrets, password rules
 //	settings.go  what a change of settings must satisfy
 //	firststart.go  what a new data directory gets: an administrator, a secret, a uuid
 //	socket.go    the socket in the data directory, whose requests are the administrator's

@@ -89,7 +89,7 @@ func restoreInto(ctx context.Context, file, data string) (names []string, err er
 			return nil, err
 		}
 	}
-	return names, nil
+	return names, syncDir(data)
 }
 
 // renew tells apart the sequences of the restored store from those that the old one went on to hand out.

@@ -38,7 +38,7 @@ var update = flag.Bool("update", false, "rewrite what scripts compare with")
 //
 //	serve [flags]                         start 'parlor serve -data data -addr 127.0.0.1:0' and wait until it listens;
 //	                                      sets $URL, $ADDR and, on a first start, $PASSWORD. '! serve' expects it to end by itself
-//	stop, kill                            end it: SIGTERM and exit code 0, or SIGKILL
+//	shutdown, sigkill                     end it: SIGTERM and exit code 0, or SIGKILL
 //	http [-u NAME:PASS] [-H HEADER] [-d BODY] [-i NAME] [-socket] METHOD PATH
 //	                                      print the status, the headers asked for with -i, and the body
 //	capture VAR REGEXP                    set a variable to what the first group matches in the last output
@@ -71,8 +71,8 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"serve":    scriptServe,
-			"stop":     scriptStop,
-			"kill":     scriptKill,
+			"shutdown": scriptShutdown,
+			"sigkill":  scriptKill,
 			"http":     scriptHTTP,
 			"capture":  scriptCapture,
 			"token":    scriptToken,
@@ -109,7 +109,7 @@ type child struct {
 
 var (
 	listening     = regexp.MustCompile(`^parlor: listening on (http://\S+)$`)
-	shownPassword = regexp.MustCompile(`password +(\S+)`)
+	shownPassword = regexp.MustCompile(`(?m)^  password +(\S+)$`)
 )
 
 // start runs 'parlor serve' in dir and returns when it listens or has ended.
@@ -196,10 +196,10 @@ func scriptServe(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-func scriptStop(ts *testscript.TestScript, neg bool, args []string) {
+func scriptShutdown(ts *testscript.TestScript, neg bool, args []string) {
 	s := of(ts)
 	if s.server == nil || neg || len(args) > 0 {
-		ts.Fatalf("usage: stop, while a server runs")
+		ts.Fatalf("usage: shutdown, while a server runs")
 	}
 	ts.Check(s.server.cmd.Process.Signal(syscall.SIGTERM))
 	err := <-s.server.done
@@ -210,7 +210,7 @@ func scriptStop(ts *testscript.TestScript, neg bool, args []string) {
 func scriptKill(ts *testscript.TestScript, neg bool, args []string) {
 	s := of(ts)
 	if s.server == nil || neg || len(args) > 0 {
-		ts.Fatalf("usage: kill, while a server runs")
+		ts.Fatalf("usage: sigkill, while a server runs")
 	}
 	s.server.kill()
 	s.server = nil

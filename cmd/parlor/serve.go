@@ -114,6 +114,7 @@ func (p *program) runServer(ctx context.Context, data string, o config.Options) 
 	if secure != nil {
 		defer secure.Close()
 		listeners = append(listeners, secure)
+		log.Info("listening with TLS", "address", secure.Addr().String())
 	}
 
 	// The administrator is made when nothing but the settings can still fail, so that the password is not lost with a server that does not start.
@@ -139,9 +140,7 @@ func (p *program) runServer(ctx context.Context, data string, o config.Options) 
 		defer os.Remove(filepath.Join(data, socketName))
 		listeners = append(listeners, socket)
 	}
-	for _, l := range listeners {
-		log.Info("listening", "address", l.Addr().String())
-	}
+	log.Info("started", "version", release, "data", data, "address", main.Addr().String())
 	fmt.Fprintf(p.stderr, "parlor: listening on http://%s\n", main.Addr())
 	return serveHTTP(ctx, w, listeners)
 }
@@ -167,7 +166,7 @@ func serveHTTP(ctx context.Context, w *wiring, listeners []net.Listener) error {
 		return time.Duration(max(s.Int(fallback, key, "parlor_http"), 1)) * time.Second
 	}
 	hs := &http.Server{
-		Handler:           http.HandlerFunc(w.handle),
+		Handler:           w.server,
 		ReadHeaderTimeout: seconds(30, "header_timeout"),
 		IdleTimeout:       seconds(300, "idle_timeout"),
 		MaxHeaderBytes:    int(max(s.Int(64<<10, "max_header_size", "parlor_http"), 4<<10)),

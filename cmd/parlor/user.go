@@ -49,7 +49,10 @@ func (p *program) user(ctx context.Context, args []string) error {
 // userID is the id of a user's document; userPath is where it is.
 const userID = "org.couchdb.user:"
 
-func userPath(name string) string { return "/_users/" + url.PathEscape(userID+name) }
+func userPath(name string) string {
+	// CouchDB takes a "+" in a path for a space.
+	return "/_users/" + strings.ReplaceAll(url.PathEscape(userID+name), "+", "%2B")
+}
 
 func (p *program) userAdd(ctx context.Context, args []string) error {
 	f := newFlags("user add", "NAME", "Makes a user.")

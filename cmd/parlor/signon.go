@@ -1,0 +1,143 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"time"
+
+	"github.com/parlordb/parlor/auth"
+	"github.com/parlordb/parlor/auth/jwt"
+	"github.com/parlordb/parlor/auth/password"
+	"github.com/parlordb/parlor/config"
+	"github.com/parlordb/parlor/server"
+)
+
+// newBearer makes the Method jwt; the present one, which remembers tokens, when nothing about it has changed.
+func (w *wiring) newBearer(s *config.Snapshot) (*jwt.Bearer, error) {
+	entries := s.Section("jwt_keys")
+	if w.snapshot != nil && maps.Equal(entries, w.snapshot.Section("jwt_keys")) && maps.Equal(s.Section("jwt_auth"), w.snapshot.Section("jwt_auth")) {
+		return w.bearer, nil
+	}
+	keys, bad := jwt.ParseKeys(entries)
+	for name, err := range bad {
+		return nil, refused("jwt_keys", name, err)
+	}
+	o := jwt.Options{
+		Keys:      keys,
+		RolesName: s.String("", "roles_claim_name", "jwt_auth"),
+		RolesPath: s.String("", "roles_claim_path", "jwt_auth"),
+		Now:       w.now,
+	}
+	if text, ok := s.Get("jwt_auth", "required_claims"); ok {
+		var err error
+		if o.Required, err = jwt.ParseClaims(text); err != nil {
+			return nil, refused("jwt_auth", "required_claims", err)
+		}
+	}
+	bearer, err := jwt.NewBearer(o)
+	return bearer, refused("jwt_auth", "roles_claim_path", err)
+}
+
+// authSections are where CouchDB looks for settings of sign-on, the newer one first.
+var authSections = []string{"chttpd_auth", "couch_httpd_auth"}
+
+// maxSecrets bounds the cookie secrets that are still taken after they have been replaced.
+const maxSecrets = 8
+
+// newCookies makes the Method cookie, and the list of secrets that it takes: one that has been replaced verifies cookies until the
+// last of them has timed out (spec §3.3).
+func (w *wiring) newCookies(s *config.Snapshot, p *server.Proxies) ([]auth.Secret, *auth.Cookies, error) {
+	seconds := s.Int(600, "timeout", authSections...)
+	if seconds < 1 || seconds > 1<<31 {
+		return nil, nil, invalid("[chttpd_auth] timeout: %d is not a number of seconds from 1 on", seconds)
+	}
+	timeout := time.Duration(seconds) * time.Second
+	secrets := []auth.Secret{{Value: s.String("", "secret", authSections...)}}
+	if secrets[0].Value == "" {
+		return nil, nil, invalid("[chttpd_auth] secret: there must be one to sign cookies with; set another in its place")
+	}
+	for _, old := range w.secrets {
+		if old.Value == secrets[0].Value || !old.Until.IsZero() && !w.now().Before(old.Until) {
+			continue
+		}
+		if old.Until.IsZero() {
+			old.Until = w.now().Add(timeout)
+		}
+		if secrets = append(secrets, old); len(secrets) == maxSecrets {
+			break
+		}
+	}
+	cookies, err := auth.NewCookies(w.users, auth.CookieOptions{
+		Secrets: secrets, Timeout: timeout,
+		Algorithms:  split(s.String("sha256, sha", "hash_algorithms", authSections...)),
+		SessionOnly: !s.Bool(true, "allow_persistent_cookies", authSections...),
+		Domain:      s.String("", "cookie_domain", authSections...),
+		SameSite:    s.String("", "same_site", authSections...),
+		Secure:      p.Secure,
+		Now:         w.now,
+	})
+	return secrets, cookies, refused("chttpd_auth", "cookie_domain", err)
+}
+
+// passwordRules are the settings of auth.Passwords, to compare.
+type passwordRules struct {
+	policy password.Policy
+	cache  bool
+	size   int64
+	idle   time.Duration
+}
+
+func passwordSettings(s *config.Snapshot) passwordRules {
+	return passwordRules{
+		policy: server.PasswordPolicy(s),
+		cache:  s.Bool(true, "enable", "couch_passwords_cache"),
+		size:   s.Int(0, "max_objects", "couch_passwords_cache"),
+		idle:   milliseconds(s, 600_000, "max_idle", "couch_passwords_cache"),
+	}
+}
+
+func (w *wiring) passwordOptions(s *config.Snapshot) auth.PasswordOptions {
+	rules := passwordSettings(s)
+	return auth.PasswordOptions{
+		Policy: rules.policy, NoCache: !rules.cache, CacheSize: int(rules.size), CacheIdle: rules.idle,
+		Upgrade: w.users.Upgrade, Now: w.now,
+	}
+}
+
+// newProxy makes the Method proxy.
+func newProxy(s *config.Snapshot, secrets []auth.Secret) (*auth.Proxy, error) {
+	o := auth.ProxyOptions{
+		Required:    s.Bool(false, "proxy_use_secret", authSections...),
+		Secrets:     secrets,
+		Algorithms:  split(s.String("sha256, sha", "hash_algorithms", authSections...)),
+		UserHeader:  s.String("", "x_auth_username", authSections...),
+		RolesHeader: s.String("", "x_auth_roles", authSections...),
+		TokenHeader: s.String("", "x_auth_token", authSections...),
+	}
+	if text, ok := s.Get("parlor_proxy", "trusted"); ok {
+		var err error
+		if o.Trusted, err = networks(text); err != nil {
+			return nil, refused("parlor_proxy", "trusted", err)
+		}
+	}
+	proxy, err := auth.NewProxy(o)
+	return proxy, refused("chttpd_auth", "x_auth_username, x_auth_roles, x_auth_token", err)
+}
+
+// networks reads a list of addresses and networks, with commas between. It returns an empty list, not nil, for an empty text.
+func networks(text string) ([]netip.Prefix, error) {
+	list := []netip.Prefix{}
+	for _, item := range split(text) {
+		prefix, err := netip.ParsePrefix(item)
+		if err != nil {
+			addr, err := netip.ParseAddr(item)
+			if err != nil || addr.Zone() != "" {
+				return nil, fmt.Errorf("%q is neither an address nor a network such as 10.0.0.0/8", item)
+			}
+			prefix = netip.PrefixFrom(addr, addr.BitLen())
+		}
+		list = append(list, prefix)
+	}
+	return list, nil
+}
