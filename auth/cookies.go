@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"encoding/base64"
 	"errors"
@@ -193,12 +194,13 @@ func parseCookie(text string) (t cookieToken, ok bool) {
 	if err != nil {
 		return t, false
 	}
-	parts := strings.SplitN(string(decoded), ":", 3)
-	if len(parts) != 3 {
+	colon := bytes.IndexByte(decoded, ':')
+	second := bytes.IndexByte(decoded[colon+1:], ':')
+	if colon < 0 || second < 0 {
 		return t, false
 	}
-	n := len(parts[0]) + 1 + len(parts[1])
-	return cookieToken{name: parts[0], time: parts[1], signed: decoded[:n], mac: decoded[n+1:]}, true
+	second += colon + 1
+	return cookieToken{name: string(decoded[:colon]), time: string(decoded[colon+1 : second]), signed: decoded[:second], mac: decoded[second+1:]}, true
 }
 
 // expiry is when a cookie of that time ends; ok is false when the text is no time.

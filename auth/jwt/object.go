@@ -115,7 +115,10 @@ func strs(v jsontext.Value) ([]string, bool) {
 		}
 		list = append(list, token.String())
 	}
-	return list, d.PeekKind() == ']'
+	if d.PeekKind() != ']' {
+		return nil, false
+	}
+	return list, true
 }
 
 // number returns a value that is a number within the range of a float64.
