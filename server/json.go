@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"strconv"
+	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -17,15 +19,16 @@ func appendString[T ~string | ~[]byte](dst []byte, text T) []byte {
 // decoderOptions read JSON as CouchDB does: of duplicate members the last counts.
 var decoderOptions = jsontext.AllowDuplicateNames(true)
 
-// checkJSON returns the one JSON value that data holds, without the space around it: errBadJSON for anything else, and a refusal for
-// nesting beyond maxDepth. The value shares data's memory.
+// checkJSON returns the one JSON value that data holds, without the space around it: errBadJSON for anything else, also for numbers beyond
+// what a float can hold, and a refusal for nesting beyond maxDepth. The value shares data's memory.
 func checkJSON(data []byte) (jsontext.Value, error) {
-	if nesting(data) > maxDepth {
+	depth, finite := survey(data)
+	if depth > maxDepth {
 		return nil, badRequest("The JSON is nested too deeply.")
 	}
 	d := jsontext.NewDecoder(bytes.NewBuffer(data), decoderOptions)
 	value, err := d.ReadValue()
-	if err != nil {
+	if err != nil || !finite {
 		return nil, errBadJSON
 	}
 	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
@@ -34,9 +37,11 @@ func checkJSON(data []byte) (jsontext.Value, error) {
 	return value, nil
 }
 
-// nesting is the greatest depth of brackets outside strings, in a text that need not be JSON.
-func nesting(data []byte) int {
-	depth, most := 0, 0
+// survey looks over a text that need not be JSON. depth is the greatest depth of brackets outside strings; finite says that no number's exponent
+// takes it beyond a float, which CouchDB refuses.
+func survey(data []byte) (depth int, finite bool) {
+	open := 0
+	finite = true
 	for i := 0; i < len(data); i++ {
 		switch data[i] {
 		case '"':
@@ -46,13 +51,32 @@ func nesting(data []byte) int {
 				}
 			}
 		case '{', '[':
-			depth++
-			most = max(most, depth)
+			open++
+			depth = max(depth, open)
 		case '}', ']':
-			depth--
+			open--
+		case 'e', 'E':
+			// Of the literals none has an e after a digit.
+			if i > 0 && '0' <= data[i-1] && data[i-1] <= '9' {
+				finite = finite && isFinite(data, i)
+			}
 		}
 	}
-	return most
+	return depth, finite
+}
+
+// isFinite judges the number whose exponent begins at data[at].
+func isFinite(data []byte, at int) bool {
+	const of = "+-.0123456789"
+	from, to := at, at+1
+	for from > 0 && strings.IndexByte(of, data[from-1]) >= 0 {
+		from--
+	}
+	for to < len(data) && strings.IndexByte(of, data[to]) >= 0 {
+		to++
+	}
+	_, err := strconv.ParseFloat(string(data[from:to]), 64)
+	return !errors.Is(err, strconv.ErrRange)
 }
 
 // members calls fn with each member of a JSON object that checkJSON has passed, in order, until fn fails. name is decoded; value is raw and
