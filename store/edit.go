@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"errors"
 
 	"github.com/parlordb/parlor/rev"
@@ -45,17 +46,17 @@ func (g *group) edit(w *work, d *draft) error {
 	return nil
 }
 
-// effect tells what adding a replicated revision would do: whether its body is to be kept, and otherwise whether the path has taught the tree older ancestors.
-// In the second case they are in the tree on return.
+// effect tells what adding a replicated revision would do: whether its body is to be kept, and otherwise whether the path has taught the tree
+// ancestors that it did not know. In the second case they are in the tree on return.
 func (r *record) effect(path []rev.ID, limit int) (keeps, grows bool) {
 	i, ok := r.tree.Find(path[0])
 	if !ok || r.tree.Node(i).Ref == 0 && r.tree.IsLeaf(i) {
 		return true, false
 	}
-	before := r.tree.Len()
+	before := r.tree.Append(nil)
 	r.tree.Merge(path, r.tree.Node(i).Deleted, 0)
 	r.tree.Stem(limit)
-	return false, r.tree.Len() != before
+	return false, !bytes.Equal(before, r.tree.Append(nil))
 }
 
 // keep stores the revision path[0] with its body.
@@ -89,8 +90,8 @@ func (g *group) keep(w *work, r *record, d *draft, path []rev.ID) {
 func (g *group) move(w *work, r *record, shared uint64) {
 	w.state.seq++
 	r.seq, r.dirty, r.moved = w.state.seq, true, true
-	if len(r.weights) < 2 {
-		return
+	if r.tree.Len() == 1 && len(r.weights) == 1 && r.tree.Node(0).Ref == r.weights[0].ref {
+		return // a new document
 	}
 	leaves := make(map[uint64]bool, 4)
 	for _, i := range r.tree.Leaves() {
