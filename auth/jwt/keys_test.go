@@ -81,9 +81,13 @@ func TestPEMForms(t *testing.T) {
 	}
 }
 
-// TestBadKeys: each is reported, tells a token that selects it so, and leaves the good key beside it alone.
-func TestBadKeys(t *testing.T) {
-	t.Parallel()
+// badKey is an entry that cannot be used, and what a token of that algorithm that selects it is told.
+type badKey struct {
+	what, name, value, reason, alg string
+}
+
+func badKeys(t *testing.T) []badKey {
+	t.Helper()
 	const (
 		notValid = "Not a valid key"
 		notRSA   = "not an RSA public key"
@@ -103,9 +107,7 @@ func TestBadKeys(t *testing.T) {
 	}
 	huge := &rsa.PublicKey{N: new(big.Int).Add(new(big.Int).Lsh(big.NewInt(1), 16383), big.NewInt(1)), E: 65537}
 	small := &rsa.PublicKey{N: new(big.Int).Add(new(big.Int).Lsh(big.NewInt(1), 511), big.NewInt(1)), E: 65537}
-	tests := []struct {
-		what, name, value, reason, alg string
-	}{
+	return []badKey{
 		{"not base64", "hmac:bad", "!!!", notValid, "HS256"},
 		{"no padding", "hmac:bad", "aGVsbG8", notValid, "HS256"},
 		{"other alphabet", "hmac:bad", "_-__", notValid, "HS256"},
@@ -143,8 +145,13 @@ func TestBadKeys(t *testing.T) {
 		{"JWK for another algorithm's curve", "ec:bad", jwk(ec.Public(), "ES384", "sig"), notValid, "ES256"},
 		{"JWK for another family", "ec:bad", jwk(ec.Public(), "HS256", "sig"), notEC, "ES256"},
 	}
+}
+
+// TestBadKeys: each is reported, tells a token that selects it so, and leaves the good key beside it alone.
+func TestBadKeys(t *testing.T) {
+	t.Parallel()
 	good := authtest.NewSigner(t, "HS256", "good")
-	for _, tt := range tests {
+	for _, tt := range badKeys(t) {
 		keys, bad := jwt.ParseKeys(map[string]string{tt.name: tt.value, good.Name: good.Value})
 		if len(bad) != 1 || bad[tt.name] == nil || keys.Len() != 2 {
 			t.Errorf("%s: %d keys, bad: %v", tt.what, keys.Len(), bad)
