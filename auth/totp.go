@@ -130,7 +130,7 @@ func (t *TOTP) Verify(user string, key TOTPKey, code string) error {
 			}
 			t.used[at] = make(map[string]struct{})
 		}
-		t.used[at][user] = struct{}{}
+		t.used[at][strings.Clone(user)] = struct{}{} // not with the text that it was cut from, which may hold the password
 		t.n++
 		return nil
 	}

@@ -3,7 +3,6 @@ package auth_test
 import (
 	"encoding/base32"
 	"errors"
-	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -172,33 +171,5 @@ func TestTOTPTakesOneOfManyAtOnce(t *testing.T) {
 	wg.Wait()
 	if n := taken.Load(); n != 1 {
 		t.Errorf("one code signed in %d times", n)
-	}
-}
-
-func TestTOTPMemoryIsBounded(t *testing.T) {
-	t.Parallel()
-	clock := authtest.NewClock()
-	clock.Advance(time.Unix(59, 0).Sub(clock.Now()))
-	v := &auth.TOTP{Now: clock.Now}
-	key := totpKey(t, totpSecret, "", 0)
-	full := 0
-	for i := range 100_001 {
-		if refusal, ok := errors.AsType[*auth.Refusal](v.Verify(fmt.Sprint(i), key, "287082")); ok {
-			if refusal.Status != 503 || refusal.Header.Get("Retry-After") == "" {
-				t.Fatalf("%v", refusal)
-			}
-			full++
-		}
-	}
-	if full != 1 {
-		t.Errorf("%d refused for want of memory, want 1", full)
-	}
-	clock.Advance(time.Hour)
-	if err := v.Verify("anna", key, "000000"); err == nil {
-		t.Error("a wrong code is taken")
-	}
-	clock.Advance(-time.Hour) // nothing of it is left
-	if err := v.Verify("anna", key, "287082"); err != nil {
-		t.Errorf("after an hour: %v", err)
 	}
 }
