@@ -121,7 +121,7 @@ func (s *Server) storeBulk(r *request, b *bulk) error {
 		return err
 	}
 	if len(b.writes) > 0 {
-		results, err := r.db.Write(r.Context(), b.writes, check)
+		results, err := s.write(r, b.writes, check)
 		if err != nil {
 			return err
 		}

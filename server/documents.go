@@ -251,7 +251,11 @@ func (s *Server) commit(r *request, w store.Write) (rev.ID, error) {
 	if err := precheck(r.db, &w, check); err != nil {
 		return rev.ID{}, err
 	}
-	return r.db.Put(r.Context(), w, check)
+	results, err := s.write(r, []store.Write{w}, check)
+	if err != nil {
+		return rev.ID{}, err
+	}
+	return results[0].Rev, results[0].Err
 }
 
 // judge returns the check of r's writes. Design documents are not shown to validation functions, but must be well-formed.

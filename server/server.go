@@ -97,7 +97,10 @@ func (s *Server) Configure(snap *config.Snapshot, cookies *auth.Cookies) error {
 	if err != nil {
 		return err
 	}
-	s.settings.Store(set)
+	old := s.settings.Swap(set)
+	if set.perUser.enabled && (old == nil || set.perUser != old.perUser) {
+		s.tasks.wait.Go(func() { s.settleAllUsers(set) })
+	}
 	s.revocations.Recheck(auth.Match{})
 	return nil
 }

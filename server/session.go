@@ -42,10 +42,10 @@ func userContext(who *auth.Identity) []byte {
 	} else {
 		body = appendString(body, who.Name)
 	}
-	return append(appendRoles(append(body, `,"roles":`...), who.Roles), '}')
+	return append(appendStrings(append(body, `,"roles":`...), who.Roles), '}')
 }
 
-func appendRoles(dst []byte, roles []string) []byte {
+func appendStrings(dst []byte, roles []string) []byte {
 	dst = append(dst, '[')
 	for _, role := range roles {
 		dst = appendString(appendComma(dst), role)
@@ -86,7 +86,7 @@ func (s *Server) postSession(r *request) error {
 	}
 	r.w.Header().Set("Set-Cookie", cookie)
 	body := append(appendString([]byte(`{"ok":true,"name":`), user.Name), `,"roles":`...)
-	return s.redirected(r, "next", http.StatusOK, append(appendRoles(body, user.Roles), '}'))
+	return s.redirected(r, "next", http.StatusOK, append(appendStrings(body, user.Roles), '}'))
 }
 
 // loginFailed answers a wrong name or password, and clears the cookie. It brings up no browser's sign-in box.

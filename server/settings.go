@@ -43,7 +43,8 @@ type settings struct {
 	publicFields     []string
 	passwords        password.Policy
 
-	cors corsSettings
+	cors    corsSettings
+	perUser perUserSettings
 
 	compressible     []string // content types whose attachments are gzipped; a last "*" stands for anything
 	compressionLevel int
@@ -64,6 +65,10 @@ func newSettings(snap *config.Snapshot, cookies *auth.Cookies, version string) (
 		return nil, &config.ValueError{Reason: "[couchdb] default_security is one of admin_only, admin_local and everyone"}
 	}
 	proxies, err := ReadProxies(snap)
+	if err != nil {
+		return nil, err
+	}
+	perUser, err := newPerUser(snap)
 	if err != nil {
 		return nil, err
 	}
@@ -95,6 +100,7 @@ func newSettings(snap *config.Snapshot, cookies *auth.Cookies, version string) (
 		publicFields:             list(snap.String("", "public_fields", "chttpd_auth", "couch_httpd_auth")),
 		passwords:                PasswordPolicy(snap),
 		cors:                     newCORS(snap),
+		perUser:                  perUser,
 		compressible:             list(snap.String("text/*, application/javascript, application/json, application/xml", "compressible_types", "attachments")),
 		compressionLevel:         int(snap.Int(8, "compression_level", "attachments")),
 	}
