@@ -51,13 +51,13 @@ type Passwords struct {
 	waiting  atomic.Int32
 
 	mu      sync.Mutex
-	flights map[credentialKey]*flight
+	flights map[flightKey]*flight
 }
 
 // credentialKey is a keyed digest of a name, a password and the hash it is checked against.
 type credentialKey [sha256.Size]byte
 
-// passwordSettings is immutable, but for the cache, which belongs to it: what was remembered under one policy is never asked under another.
+// passwordSettings is immutable, but for the cache, which goes with its policy: what was remembered under one is never asked under another.
 type passwordSettings struct {
 	PasswordOptions
 	decoy password.Hash
@@ -66,6 +66,12 @@ type passwordSettings struct {
 
 type remembered struct {
 	lastUsed atomic.Int64 // Unix seconds
+}
+
+// flightKey keeps those apart who are under different policies.
+type flightKey struct {
+	settings   *passwordSettings
+	credential credentialKey
 }
 
 // flight is a slow hash under way that others wait for. err may be read when done is closed.
@@ -79,7 +85,7 @@ func NewPasswords(users Users, o PasswordOptions) *Passwords {
 	p := &Passwords{
 		users:   users,
 		running: make(chan struct{}, runtime.GOMAXPROCS(0)),
-		flights: make(map[credentialKey]*flight),
+		flights: make(map[flightKey]*flight),
 	}
 	rand.Read(p.secret[:])
 	p.macs.New = func() any { return &keyedDigest{mac: hmac.New(sha256.New, p.secret[:])} }
@@ -87,7 +93,7 @@ func NewPasswords(users Users, o PasswordOptions) *Passwords {
 	return p
 }
 
-// Configure replaces the options, atomically, and forgets the passwords that were remembered.
+// Configure replaces the options, atomically. The passwords that were remembered are forgotten unless the Policy and CacheSize stay the same.
 func (p *Passwords) Configure(o PasswordOptions) {
 	if o.CacheSize <= 0 {
 		o.CacheSize = 10_000
@@ -99,7 +105,11 @@ func (p *Passwords) Configure(o PasswordOptions) {
 		o.Now = time.Now
 	}
 	s := &passwordSettings{PasswordOptions: o, decoy: o.Policy.Decoy()}
-	if !o.NoCache {
+	switch old := p.settings.Load(); {
+	case o.NoCache:
+	case old != nil && old.cache != nil && old.PasswordOptions.Policy == o.Policy && old.CacheSize == o.CacheSize:
+		s.cache = old.cache
+	default:
 		s.cache = otter.Must(&otter.Options[credentialKey, *remembered]{
 			MaximumSize: o.CacheSize,
 			// Entries carry their own age, so the cache needs no goroutine: not to expire them, and not to keep its bound.
@@ -117,7 +127,7 @@ func (p *Passwords) Policy() password.Policy { return p.settings.Load().Policy }
 // Policy does not take and for a disabled user whose password is right; 503 when too many are waiting. It fails with ctx's error when ctx ends
 // while it waits, and with the directory's own errors.
 //
-// It is safe to call from many goroutines; unknown names take as long as wrong passwords of hashes made under the present Policy.
+// It is safe to call from many goroutines; unknown names take as long as wrong passwords of hashes that are no costlier than the Policy's.
 func (p *Passwords) Verify(ctx context.Context, name, pass string) (*User, error) {
 	if name == "" {
 		return nil, incorrect()
@@ -150,14 +160,14 @@ func (p *Passwords) Verify(ctx context.Context, name, pass string) (*User, error
 func (p *Passwords) hashOnce(ctx context.Context, s *passwordSettings, key credentialKey, u *User, stored *password.Hash, pass string) error {
 	for {
 		p.mu.Lock()
-		f, underWay := p.flights[key]
+		f, underWay := p.flights[flightKey{s, key}]
 		if !underWay {
 			if s.recall(key) { // a flight has landed since the caller looked
 				p.mu.Unlock()
 				return nil
 			}
 			f = &flight{done: make(chan struct{}), err: context.Canceled}
-			p.flights[key] = f
+			p.flights[flightKey{s, key}] = f
 		}
 		p.mu.Unlock()
 		if !underWay {
@@ -185,7 +195,7 @@ func (p *Passwords) hashOnce(ctx context.Context, s *passwordSettings, key crede
 func (p *Passwords) lead(ctx context.Context, s *passwordSettings, key credentialKey, f *flight, stored *password.Hash, pass string) error {
 	defer func() {
 		p.mu.Lock()
-		delete(p.flights, key)
+		delete(p.flights, flightKey{s, key})
 		p.mu.Unlock()
 		close(f.done)
 	}()
@@ -214,9 +224,10 @@ func (p *Passwords) slow(ctx context.Context, s *passwordSettings, stored *passw
 	defer func() { <-p.running }()
 
 	err := s.Policy.Verify(*stored, pass)
-	if errors.Is(err, password.ErrBadHash) {
-		// A directory entry that cannot be read must not answer sooner than one that can.
-		err = s.Policy.Verify(s.decoy, pass)
+	if errors.Is(err, password.ErrMismatch) || errors.Is(err, password.ErrBadHash) {
+		if rest := s.rest(stored); rest.Iterations > 0 {
+			_ = password.Policy{}.Verify(rest, pass) // only the time that it takes counts
+		}
 	}
 	for _, config := range []error{password.ErrIterLow, password.ErrIterHigh, password.ErrPRF} {
 		if errors.Is(err, config) {
@@ -227,6 +238,16 @@ func (p *Passwords) slow(ctx context.Context, s *passwordSettings, stored *passw
 		return incorrect()
 	}
 	return nil
+}
+
+// rest is what remains of the decoy's work after stored has been tried: a wrong password for an old, cheap hash, or for one that cannot
+// be read, must not be refused sooner than an unknown name.
+func (s *passwordSettings) rest(stored *password.Hash) password.Hash {
+	rest := s.decoy
+	if stored.Scheme == password.PBKDF2 || stored.Scheme == password.SimplePBKDF2 {
+		rest.Iterations -= stored.Iterations
+	}
+	return rest
 }
 
 // recall reports whether a password is remembered, and marks it as used.

@@ -51,7 +51,13 @@ func TestVerifiedPasswordsAreRemembered(t *testing.T) {
 	clock.Advance(11 * time.Minute)
 	verify("after 11 idle minutes", "anna", "apple", 1)
 	p.Configure(o)
-	verify("after Configure", "anna", "apple", 1)
+	verify("configured as before", "anna", "apple", 0)
+	o.CacheSize = 5
+	p.Configure(o)
+	verify("another size", "anna", "apple", 1)
+	o.Policy.Iterations++
+	p.Configure(o)
+	verify("another policy", "anna", "apple", 1)
 	o.NoCache = true
 	p.Configure(o)
 	verify("without the cache", "anna", "apple", 1)

@@ -124,3 +124,29 @@ func TestKeyKeepsFieldsApart(t *testing.T) {
 		t.Error("two processes share a key")
 	}
 }
+
+// TestRest: whatever the stored hash costs up to the policy's, a refusal costs as many iterations as one of an unknown name.
+func TestRest(t *testing.T) {
+	t.Parallel()
+	p := NewPasswords(new(Memory), PasswordOptions{Policy: password.Policy{Iterations: 1000}})
+	s := p.settings.Load()
+	for _, tt := range []struct {
+		stored password.Hash
+		want   int
+	}{
+		{s.decoy, 0},
+		{password.Hash{Scheme: password.PBKDF2, Iterations: 10}, 990},
+		{password.Hash{Scheme: password.SimplePBKDF2, Iterations: 999}, 1},
+		{password.Hash{Scheme: password.PBKDF2, Iterations: 5000}, -4000},
+		{password.Hash{Scheme: password.Simple}, 1000},
+		{password.Hash{Scheme: "rot13", Iterations: 1000}, 1000},
+	} {
+		if got := s.rest(&tt.stored).Iterations; got != tt.want {
+			t.Errorf("%+v: %d more iterations, want %d", tt.stored, got, tt.want)
+		}
+	}
+	p.Configure(PasswordOptions{Policy: password.Policy{Scheme: password.Simple}})
+	if rest := p.settings.Load().rest(&password.Hash{Scheme: password.Simple}); rest.Iterations != 0 {
+		t.Errorf("under simple: %+v", rest)
+	}
+}
