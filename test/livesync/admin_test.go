@@ -93,7 +93,7 @@ func tooLarge(t *testing.T, db string, d device) {
 	d.want(404, "GET", db+"/h:large", nil)
 }
 
-// crossOrigin: Obsidian's three origins are allowed without being configured, with credentials, on errors too.
+// crossOrigin: Obsidian's three origins are allowed, with credentials, on errors too.
 func crossOrigin(t *testing.T, db string, d device) {
 	stranger := device{t, d.url, bearer("stranger", time.Now().Add(time.Minute))}
 	nobody := device{t, d.url, ""}

@@ -30,8 +30,6 @@ test('documents', async () => {
   assert.equal((await db.get('doc')).text, 'two')
   assert.equal((await db.get('doc', { rev: first.rev })).text, 'one')
   assert.equal((await db.head('doc')).etag, `"${second.rev}"`)
-  const copy = await nano.request({ db: 'nano', method: 'COPY', doc: 'doc', headers: { destination: 'copied' } })
-  assert.equal(copy.id, 'copied')
   await db.destroy('doc', second.rev)
   await assert.rejects(db.get('doc'), { statusCode: 404, reason: 'deleted' })
 })
@@ -73,7 +71,7 @@ test('the reader of changes', async () => {
   live.stop()
 
   const all = []
-  const catchUp = nano.use('nano').changesReader.get({ since: 0, batchSize: 7 })
+  const catchUp = nano.use('nano').changesReader.get({ since: 0, batchSize: 7, timeout: 100 })
   catchUp.on('change', (c) => all.push(c.id))
   await once(catchUp, 'end')
   assert.equal(new Set(all).size, all.length)

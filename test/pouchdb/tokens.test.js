@@ -52,3 +52,11 @@ test('a token without a signature is refused', async () => {
   const { status } = await request('GET', '/tokens', { auth })
   assert.ok(status === 400 || status === 401, String(status))
 })
+
+test('an unknown or malformed scheme counts as no credentials', async () => {
+  for (const auth of ['Basic: YW5uYTp4', 'Negotiate abc', 'Basic']) {
+    const { status, body } = await request('GET', '/_session', { auth })
+    assert.equal(status, 200, auth)
+    assert.equal(body.userCtx.name, null)
+  }
+})
