@@ -34,9 +34,9 @@ func stageFile(path, text string) (*replacement, error) {
 	if target, err := filepath.EvalSymlinks(path); err == nil {
 		path = target
 	}
-	mode := fs.FileMode(0o600)
-	if info, err := os.Stat(path); err == nil {
-		mode = info.Mode().Perm()
+	mode, err := writable(path)
+	if err != nil {
+		return nil, err
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
@@ -49,6 +49,23 @@ func stageFile(path, text string) (*replacement, error) {
 		return nil, err
 	}
 	return &replacement{temp: f.Name(), path: path}, nil
+}
+
+// writable returns the mode of a file that may be written, 0600 for one that is not there. A rename would not ask for the
+// permission to write the file, only for that of its directory.
+func writable(path string) (fs.FileMode, error) {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0o600, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	info, err := f.Stat()
+	if err = errors.Join(err, f.Close()); err != nil {
+		return 0, err
+	}
+	return info.Mode().Perm(), nil
 }
 
 // commit puts the text in place of the file, durably. When it fails, the file is as it was.

@@ -268,6 +268,19 @@ func TestUnwritable(t *testing.T) {
 	checkAlone(t, filepath.Dir(path), "a.ini")
 }
 
+// A file that may not be written is not replaced either, though its directory would allow it.
+func TestReadOnlyFile(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() == 0 {
+		t.Skip("root may write every file")
+	}
+	path := write(t, filepath.Join(t.TempDir(), "a.ini"), "[s]\nk = old\n", 0o400)
+	c := open(t, Options{Files: []string{path}})
+	if _, err := c.Set("s", "k", "new", true); !errors.Is(err, fs.ErrPermission) || value(c.Snapshot()) != "old" || read(t, path) != "[s]\nk = old\n" {
+		t.Errorf("error %v, value %q, file %q", err, value(c.Snapshot()), read(t, path))
+	}
+}
+
 func TestFileKept(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
