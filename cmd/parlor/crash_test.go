@@ -66,7 +66,7 @@ func (c *crash) round(t *testing.T, round int) {
 		t.Fatal(err)
 	}
 	if server.url == "" {
-		t.Fatalf("the server did not start: %v\n%s", <-server.done, &server.stderr)
+		t.Fatalf("the server did not start: %v\n%s", <-server.done, server.log())
 	}
 	killed := false
 	defer func() {

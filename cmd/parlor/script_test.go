@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -20,6 +19,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -101,10 +101,14 @@ func (s *script) end() {
 // child is a 'parlor serve' under test.
 type child struct {
 	cmd    *exec.Cmd
-	url    string       // "" when it ended before it listened
-	stdout string       // the file that standard output goes to
-	stderr bytes.Buffer // up to the line that says where it listens
+	url    string // "" when it ended before it listened
+	stdout string // the file that standard output goes to
 	done   chan error
+
+	mu     sync.Mutex
+	more   sync.Cond // there is another line, or no more
+	stderr []string  // lines
+	ended  bool
 }
 
 var (
@@ -119,6 +123,7 @@ func start(dir string, env []string, args ...string) (*child, error) {
 		return nil, err
 	}
 	c := &child{cmd: exec.Command(program, append([]string{"serve"}, args...)...), done: make(chan error, 1)}
+	c.more.L = &c.mu
 	c.cmd.Dir, c.cmd.Env, c.stdout = dir, env, filepath.Join(dir, "serve.stdout")
 	stdout, err := os.Create(c.stdout)
 	if err != nil {
@@ -133,28 +138,51 @@ func start(dir string, env []string, args ...string) (*child, error) {
 	if err := c.cmd.Start(); err != nil {
 		return nil, err
 	}
-	ready := make(chan string)
-	go func() {
-		lines := bufio.NewScanner(out)
-		url := ""
-		for lines.Scan() {
-			if url != "" {
-				continue // whoever does not read on blocks the server
-			}
-			fmt.Fprintln(&c.stderr, lines.Text())
-			if m := listening.FindStringSubmatch(lines.Text()); m != nil {
-				url = m[1]
-				ready <- url
-			}
-		}
-		err := c.cmd.Wait()
-		c.done <- err
-		if url == "" {
-			close(ready)
-		}
-	}()
-	c.url = <-ready
+	go c.read(out)
+	if m := listening.FindStringSubmatch(c.waitFor("parlor: listening on ")); m != nil {
+		c.url = m[1]
+	}
 	return c, nil
+}
+
+// read keeps what the child writes, to the end.
+func (c *child) read(out io.Reader) {
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		c.mu.Lock()
+		c.stderr = append(c.stderr, lines.Text())
+		c.more.Broadcast()
+		c.mu.Unlock()
+	}
+	err := c.cmd.Wait()
+	c.mu.Lock()
+	c.ended = true
+	c.more.Broadcast()
+	c.mu.Unlock()
+	c.done <- err
+}
+
+// waitFor waits for a line that holds text, and returns it; "" when the child ends without.
+func (c *child) waitFor(text string) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for seen := 0; ; c.more.Wait() {
+		for ; seen < len(c.stderr); seen++ {
+			if strings.Contains(c.stderr[seen], text) {
+				return c.stderr[seen]
+			}
+		}
+		if c.ended {
+			return ""
+		}
+	}
+}
+
+// log is what the child has written so far.
+func (c *child) log() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return strings.Join(c.stderr, "\n")
 }
 
 func (c *child) kill() {
@@ -173,9 +201,9 @@ func scriptServe(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	if c.url == "" {
 		err := <-c.done
-		fmt.Fprint(ts.Stderr(), c.stderr.String())
+		fmt.Fprint(ts.Stderr(), c.log())
 		if !neg {
-			ts.Fatalf("the server ended: %v\n%s", err, &c.stderr)
+			ts.Fatalf("the server ended: %v\n%s", err, c.log())
 		}
 		if err == nil {
 			ts.Fatalf("the server ended with exit code 0")
@@ -189,7 +217,7 @@ func scriptServe(ts *testscript.TestScript, neg bool, args []string) {
 	s.server = c
 	ts.Setenv("URL", c.url)
 	ts.Setenv("ADDR", strings.TrimPrefix(c.url, "http://"))
-	fmt.Fprint(ts.Stderr(), c.stderr.String())
+	fmt.Fprint(ts.Stderr(), c.log())
 	fmt.Fprint(ts.Stdout(), ts.ReadFile(c.stdout))
 	if m := shownPassword.FindStringSubmatch(ts.ReadFile(c.stdout)); m != nil {
 		ts.Setenv("PASSWORD", m[1])

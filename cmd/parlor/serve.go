@@ -94,6 +94,10 @@ func (p *program) runServer(ctx context.Context, data string, o config.Options) 
 	if err != nil {
 		return err
 	}
+	// Made here, because the store would let everyone read it.
+	if err := os.MkdirAll(filepath.Join(data, storeDir), 0o700); err != nil {
+		return err
+	}
 	st, err := store.Open(filepath.Join(data, storeDir), store.Options{Log: log})
 	if err != nil {
 		return storeError(data, err)

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// startWithDatabase starts a server with an administrator admin:secret and a database db.
+func startWithDatabase(t *testing.T) *child {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "parlor.ini"), []byte("[chttpd_auth]\niterations = 10\n[admins]\nadmin = secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := start(dir, os.Environ(), "-data", "data", "-config", "parlor.ini", "-addr", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.url == "" {
+		t.Fatalf("the server did not start: %v\n%s", <-c.done, c.log())
+	}
+	res, err := http.DefaultClient.Do(adminRequest(t, c, http.MethodPut, "/db", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusCreated {
+		t.Fatalf("making the database: %s", res.Status)
+	}
+	return c
+}
+
+func adminRequest(t *testing.T, c *child, method, path string, body io.Reader) *http.Request {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, c.url+path, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.SetBasicAuth("admin", "secret")
+	return r
+}
+
+// A signal ends feeds well-formed, and the server with exit code 0.
+func TestSignalEndsFeeds(t *testing.T) {
+	t.Parallel()
+	c := startWithDatabase(t)
+	res, err := http.DefaultClient.Do(adminRequest(t, c, http.MethodGet, "/db/_changes?feed=continuous&heartbeat=60000", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if err := c.cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(res.Body)
+	if err != nil || !strings.Contains(string(body), `"last_seq"`) {
+		t.Errorf("the feed ended with %q, %v", body, err)
+	}
+	if err := <-c.done; err != nil {
+		t.Errorf("the server ended with %v\n%s", err, c.log())
+	}
+}
+
+// A request that does not end keeps the server from ending well, and a second signal ends it at once.
+func TestSecondSignal(t *testing.T) {
+	t.Parallel()
+	c := startWithDatabase(t)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(c.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	// The server asks for the body when a handler reads it, so from then on the request is under way.
+	fmt.Fprint(conn, "PUT /db/doc HTTP/1.1\r\nHost: x\r\nAuthorization: Basic YWRtaW46c2VjcmV0\r\nContent-Type: application/json\r\n"+
+		"Expect: 100-continue\r\nContent-Length: 100\r\n\r\n")
+	if line, err := bufio.NewReader(conn).ReadString('\n'); err != nil || !strings.Contains(line, "100 Continue") {
+		t.Fatalf("got %q, %v", line, err)
+	}
+	if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	c.waitFor("stopping")
+	if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	err = <-c.done
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGTERM {
+		t.Errorf("the server ended with %v\n%s", err, c.log())
+	}
+}
