@@ -26,13 +26,13 @@ func confine(memory int64) {
 		// A change of user takes the parent-death signal away.
 		_ = unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(syscall.SIGKILL), 0, 0, 0)
 	}
-	_, _, _ = syscall.AllThreadsSyscall6(syscall.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0)
 	// What the process has now (the Go runtime's own), the heap of the engine, and as much again for other engines and for documents on
 	// their way.
 	limit(unix.RLIMIT_DATA, dataSize()+2*uint64(memory)+128<<20+raceMemory)
 	limit(unix.RLIMIT_CORE, 0)
 	limit(unix.RLIMIT_FSIZE, 0)
 	limit(unix.RLIMIT_NOFILE, 0)
+	filterCalls()
 }
 
 func limit(resource int, n uint64) {

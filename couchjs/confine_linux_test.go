@@ -3,6 +3,7 @@ package couchjs
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -32,6 +33,21 @@ func TestChildIsConfined(t *testing.T) {
 	}
 	if os.Geteuid() == 0 && !strings.Contains(string(status), "Uid:\t65534\t65534\t65534\t65534") {
 		t.Errorf("the child has root's rights: %s", status)
+	}
+	for _, want := range []string{"NoNewPrivs:\t1", "Seccomp:\t2"} {
+		if !strings.Contains(string(status), want) {
+			t.Errorf("no %q in %s", want, status)
+		}
+	}
+	// Every thread must be held, also those that were there before.
+	tasks, err := filepath.Glob(proc + "task/*/status")
+	if err != nil || len(tasks) == 0 {
+		t.Fatalf("threads %v, %v", tasks, err)
+	}
+	for _, task := range tasks {
+		if status, err := os.ReadFile(task); err == nil && !strings.Contains(string(status), "Seccomp:\t2") {
+			t.Errorf("%s is not held", task)
+		}
 	}
 	if environ, err := os.ReadFile(proc + "environ"); err == nil && len(environ) > 0 {
 		t.Errorf("environment %q", environ)

@@ -34,7 +34,8 @@
 //
 // A call that takes longer than the limit, or whose context ends, gets its child killed; the next call starts another. An engine's
 // heap is limited (the function sees an InternalError), and after that the child is replaced. On Linux the child's whole data segment is
-// limited too, it can open no file and start no program, and if it was started by root it becomes "nobody". A child ends when its
+// limited too, system calls that it does not need are refused (it can open no file or socket and start no program), and if it was
+// started by root it becomes "nobody". A child ends when its
 // standard input does, so that none outlives its parent.
 package couchjs
 
