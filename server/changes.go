@@ -133,10 +133,20 @@ func (q *changesQuery) start(db *store.DB) (uint64, error) {
 		return db.UpdateSeq(), nil
 	}
 	seq, ok := db.ParseSeq(since)
-	if !ok {
+	if !ok || !isSeq(since) {
 		return 0, errSince
 	}
 	return min(seq, db.UpdateSeq()), nil
+}
+
+// isSeq reports whether a text can be a sequence that some server gave: a number, and after a "-" at least as much as this server or
+// CouchDB write there. Its holder may have synced with another server under this address.
+func isSeq(since string) bool {
+	_, opaque, found := strings.Cut(since, "-")
+	if !found {
+		return true
+	}
+	return len(opaque) >= 16 && strings.Trim(opaque, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_") == ""
 }
 
 // unquoteSeq takes a sequence out of a JSON string, as which some clients send it.

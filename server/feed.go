@@ -126,7 +126,7 @@ func (s *Server) runFeed(r *request, f *feed, src feedSource, since uint64) erro
 	}
 	right, release := s.revocations.Register(r.Context(), r.who, databaseOf(r), s.stillAllowed(r))
 	defer release()
-	defer f.cutOff(right)()
+	defer f.cutOff(right, func() bool { return gone(r) })()
 	ctx, cancel := context.WithCancel(right)
 	defer cancel()
 	defer context.AfterFunc(s.closing, cancel)()

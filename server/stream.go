@@ -65,16 +65,22 @@ func (st *stream) flush() error {
 	if cap(st.buf) > 4<<10 {
 		st.buf = nil
 	}
+	st.w.WriteHeader(http.StatusOK)
 	if err := st.ctl.Flush(); err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		return errGone
 	}
 	return nil
 }
 
-// cutOff makes writes fail as soon as ctx ends, also one that waits for a client that does not read. The function that it returns undoes this.
-func (st *stream) cutOff(ctx context.Context) (stop func() bool) {
+// cutOff makes writes fail as soon as ctx ends, also one that waits for a client that does not read, unless spare says then that the
+// answer may be ended well. The function that it returns undoes this.
+func (st *stream) cutOff(ctx context.Context, spare func() bool) (stop func() bool) {
 	st.cut = ctx.Done()
-	return context.AfterFunc(ctx, func() { _ = st.ctl.SetWriteDeadline(time.Now()) })
+	return context.AfterFunc(ctx, func() {
+		if !spare() {
+			_ = st.ctl.SetWriteDeadline(time.Now())
+		}
+	})
 }
 
 // stopped turns errGone into what a handler returns: the connection is cut, so that a half answer does not look whole.

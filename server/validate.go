@@ -28,10 +28,10 @@ type validator struct {
 
 // validators are those of one database, in the order of their ids, as of an update sequence.
 type validators struct {
-	db   *store.DB
-	seq  uint64
-	list []validator
-	size int // bytes of their design documents
+	instance string // a database that has the name later has another
+	seq      uint64
+	list     []validator
+	size     int // bytes of their design documents
 }
 
 // Bounds of the cache, which is emptied when it exceeds one.
@@ -50,12 +50,12 @@ type validatorCache struct {
 
 // of returns the validators of db.
 func (c *validatorCache) of(s *Server, db *store.DB) ([]validator, error) {
-	seq := db.UpdateSeq()
+	instance, seq := db.FormatSeq(0), db.UpdateSeq()
 	c.mu.Lock()
 	known := c.by[db.Name()]
 	c.mu.Unlock()
-	if known != nil && known.db != db {
-		known = nil // of a database that had the name before
+	if known != nil && known.instance != instance {
+		known = nil
 	}
 	if known != nil && known.seq == seq {
 		return known.list, nil
@@ -64,7 +64,7 @@ func (c *validatorCache) of(s *Server, db *store.DB) ([]validator, error) {
 	if err != nil {
 		return nil, err
 	}
-	now.seq = seq
+	now.instance, now.seq = instance, seq
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if before := c.by[db.Name()]; before != nil {
@@ -86,7 +86,7 @@ func (s *Server) readValidators(db *store.DB, known *validators) (*validators, e
 			byRevision[known.list[i].id] = &known.list[i]
 		}
 	}
-	now := &validators{db: db}
+	now := &validators{}
 	rng, _ := within(store.Range{}, designPrefix)
 	for more := true; more; {
 		var rows []store.Row
@@ -194,24 +194,22 @@ func (s *Server) check(r *request) (store.Check, error) {
 // validated renders the two documents that a validator sees. A new edit has the revision that it replaces as its "_rev"; oldDoc is null where
 // nothing is replaced, or a deleted document is made anew.
 func (s *Server) validated(db *store.DB, old, doc *store.Doc) (newDoc, oldDoc []byte, err error) {
-	own := doc.Rev.IsZero()
-	if own && old != nil && old.Deleted {
+	if doc.Rev.IsZero() {
 		old = nil
 	}
 	oldDoc = []byte("null")
-	edit, view := *doc, shown{}
+	view := shown{}
 	if old != nil {
 		if oldDoc, err = s.appendShown(nil, db, old, shown{revisions: true}); err != nil {
 			return nil, nil, err
 		}
-		if own {
-			edit.Rev, view.revisions = old.Rev, true
-		}
+		// The history of a revision that comes from elsewhere is not in the store yet.
+		view.revisions = doc.Rev == old.Rev
 	}
-	if newDoc, err = s.appendShown(nil, db, &edit, view); err != nil {
+	if newDoc, err = s.appendShown(nil, db, doc, view); err != nil {
 		return nil, nil, err
 	}
-	if edit.Rev.IsZero() {
+	if doc.Rev.IsZero() {
 		before, rest, ok := bytes.Cut(newDoc, []byte(`,"_rev":"0-"`))
 		if ok {
 			newDoc = append(before[:len(before):len(before)], rest...)
