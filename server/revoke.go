@@ -14,8 +14,16 @@ import (
 func (s *Server) stillAllowed(r *request) func(context.Context) error {
 	who, db := r.who, r.db
 	var salt string
-	if user, err := s.users.User(r.Context(), who.Name); err == nil {
-		salt = user.Password.Salt
+	if who.Local {
+		user, err := s.users.User(r.Context(), who.Name)
+		if err == nil {
+			salt = user.Password.Salt
+			// The password may have changed since the request was let in: what it brought must be right for this salt.
+			_, err = s.auth.Authenticate(r.Request)
+		}
+		if err != nil {
+			return func(context.Context) error { return err }
+		}
 	}
 	return func(ctx context.Context) error {
 		now := who

@@ -180,6 +180,7 @@ type userFields struct {
 	sha, salt     bool
 	scheme        string
 	iterations    bool // a number
+	cost          float64
 	derivedKey    bool // a string
 	serverWritten []string
 }
@@ -215,6 +216,7 @@ func parseUserFields(body []byte) (*userFields, error) {
 			}
 		case "iterations":
 			u.iterations = value.Kind() == '0'
+			u.cost, _ = strconv.ParseFloat(string(value), 64)
 		case "derived_key":
 			u.derivedKey = isText
 		}
@@ -264,8 +266,14 @@ func (u *userFields) wrong(id string, before *userFields) string {
 	return ""
 }
 
+// maxOwnIterations bounds what users may ask of the server at each of their sign-ins, when they bring a hash of their own.
+const maxOwnIterations = 10_000_000
+
 // overreach names what who, no admin, may not do; "" for nothing.
 func (u *userFields) overreach(who string, before *userFields) string {
+	if u.cost > maxOwnIterations {
+		return "Iteration count is too high for this server"
+	}
 	if before == nil {
 		if len(u.roles) > 0 {
 			return "Only _admin may set roles"
