@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -123,6 +124,8 @@ func checkID(id string, max int) error {
 	switch {
 	case id == "":
 		return illegalID("Document id must not be empty")
+	case !utf8.ValidString(id):
+		return illegalID("Document id must be valid UTF-8")
 	case id == "_design/" || id == "_local/":
 		return illegalID("Illegal document id `" + id + "`")
 	case id[0] == '_' && !strings.HasPrefix(id, "_design/") && !strings.HasPrefix(id, "_local/"):
@@ -248,6 +251,9 @@ func errAttachmentData(name string) *Error {
 
 // checkAttachmentName refuses names that would be taken for something of CouchDB's own.
 func checkAttachmentName(name string) error {
+	if !utf8.ValidString(name) {
+		return badRequest("Attachment name is not UTF-8 encoded")
+	}
 	if strings.HasPrefix(name, "_") {
 		return badRequest("Attachment name '" + name + "' starts with prohibited character '_'")
 	}
