@@ -66,6 +66,15 @@ func newRequest(op byte, scope, function string, modules []byte, args ...[]byte)
 	return r
 }
 
+// size returns about how long the request's frame is, with the function's text.
+func (r *request) size() int {
+	n := len(r.function) + len(r.modules) + 64
+	for _, arg := range r.args {
+		n += len(arg) + 4
+	}
+	return n
+}
+
 // frame returns the request as a frame, with or without the function's text.
 func (r *request) frame(withText bool) []byte {
 	parts := [][]byte{r.key[:]}

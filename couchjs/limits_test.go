@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -240,6 +241,15 @@ func TestChildNeverAnswersMoreThanAsked(t *testing.T) {
 	if !errors.As(err, &e) || len(e.Reason) != 65536 {
 		t.Errorf("got %.100v", err)
 	}
+}
+
+func TestTooLarge(t *testing.T) {
+	t.Parallel()
+	p := newPool(t, Options{Processes: 1})
+	// The same document many times takes no memory here, and is refused before anything is copied.
+	docs := slices.Repeat([][]byte{make([]byte, 1<<20)}, maxRequest>>20+1)
+	_, err := p.call(context.Background(), newRequest(opEmits, "", "function() {}", nil, docs...))
+	wantError(t, err, "os_process_error", "too large")
 }
 
 func TestConcurrentCalls(t *testing.T) {

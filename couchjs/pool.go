@@ -24,15 +24,14 @@ type Pool struct {
 	log     *slog.Logger
 	timeout atomic.Int64
 
-	ctx    context.Context // ends when the pool is closed
-	cancel context.CancelCauseFunc
-	seats  chan struct{} // one for each process that may work
+	seats chan struct{}  // one for each process that may work
+	busy  sync.WaitGroup // calls and sweeps under way
 
 	mu     sync.Mutex
 	closed bool
-	idle   []*process     // the one used last at the end
-	sweep  *time.Timer    // ends what has been idle for too long; nil while nothing is idle
-	busy   sync.WaitGroup // calls and sweeps under way
+	calls  map[*request]context.CancelCauseFunc // under way
+	idle   []*process                           // the one used last at the end
+	sweep  *time.Timer                          // ends what has been idle for too long; nil while nothing is idle
 }
 
 // NewPool returns a pool with no child yet.
@@ -44,6 +43,7 @@ func NewPool(o Options) *Pool {
 		now:     o.Now,
 		log:     o.Log,
 		seats:   make(chan struct{}, cmp.Or(o.Processes, runtime.NumCPU())),
+		calls:   map[*request]context.CancelCauseFunc{},
 	}
 	if p.now == nil {
 		p.now = time.Now
@@ -51,7 +51,6 @@ func NewPool(o Options) *Pool {
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
 	}
-	p.ctx, p.cancel = context.WithCancelCause(context.Background())
 	p.SetTimeout(o.Timeout)
 	return p
 }
@@ -76,8 +75,10 @@ func (p *Pool) Close() error {
 		p.sweep = nil
 		p.busy.Done()
 	}
+	for _, cancel := range p.calls {
+		cancel(ErrClosed)
+	}
 	p.mu.Unlock()
-	p.cancel(ErrClosed)
 	for _, child := range idle {
 		child.end()
 	}
@@ -87,19 +88,15 @@ func (p *Pool) Close() error {
 
 // call makes a call on some child and returns its result.
 func (p *Pool) call(ctx context.Context, r request) (string, error) {
-	p.mu.Lock()
-	if p.closed {
-		p.mu.Unlock()
-		return "", ErrClosed
+	if r.size() > maxRequest {
+		return "", &Error{Name: processError, Reason: "the documents are too large for a function"}
 	}
-	p.busy.Add(1)
-	p.mu.Unlock()
-	defer p.busy.Done()
-
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer context.AfterFunc(p.ctx, func() { cancel(ErrClosed) })()
-
+	if !p.begin(&r, cancel) {
+		return "", ErrClosed
+	}
+	defer p.finish(&r)
 	select {
 	case p.seats <- struct{}{}:
 	case <-ctx.Done():
@@ -112,6 +109,25 @@ func (p *Pool) call(ctx context.Context, r request) (string, error) {
 	}
 	p.logLines(a.log)
 	return a.result()
+}
+
+// begin notes a call that cancel ends, unless the pool is closed.
+func (p *Pool) begin(r *request, cancel context.CancelCauseFunc) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return false
+	}
+	p.calls[r] = cancel
+	p.busy.Add(1)
+	return true
+}
+
+func (p *Pool) finish(r *request) {
+	p.mu.Lock()
+	delete(p.calls, r)
+	p.mu.Unlock()
+	p.busy.Done()
 }
 
 // ended returns why a context ended, in the words of the contract: ErrClosed or the context's own error.

@@ -224,15 +224,11 @@ type decimal struct {
 
 func newDecimal(number string) (d decimal) {
 	number, d.negative = strings.CutPrefix(number, "-")
-	mantissa, exponent := number, ""
+	mantissa := number
 	if i := strings.IndexAny(number, "eE"); i >= 0 {
-		mantissa, exponent = number[:i], strings.TrimPrefix(number[i+1:], "+")
+		mantissa = number[:i]
+		d.exponent.SetString(shortExponent(number[i+1:]), 10)
 	}
-	// An exponent of many digits would cost a stranger nothing and this comparison much.
-	if len(exponent) > 20 {
-		exponent = exponent[:20]
-	}
-	d.exponent.SetString(exponent, 10)
 	whole, fraction, _ := strings.Cut(mantissa, ".")
 	digits := whole + fraction
 	d.exponent.Add(&d.exponent, big.NewInt(int64(len(whole))))
@@ -240,6 +236,22 @@ func newDecimal(number string) (d decimal) {
 	d.exponent.Sub(&d.exponent, big.NewInt(int64(len(digits)-len(trimmed))))
 	d.digits = strings.TrimRight(trimmed, "0")
 	return d
+}
+
+// shortExponent cuts an exponent to a length that a stranger cannot make this comparison pay for. What is cut is beyond any use.
+func shortExponent(exponent string) string {
+	sign := ""
+	switch {
+	case strings.HasPrefix(exponent, "-"):
+		sign, exponent = "-", exponent[1:]
+	case strings.HasPrefix(exponent, "+"):
+		exponent = exponent[1:]
+	}
+	exponent = strings.TrimLeft(exponent, "0")
+	if exponent == "" {
+		return "0"
+	}
+	return sign + exponent[:min(len(exponent), 30)]
 }
 
 func (d *decimal) sign() int {
