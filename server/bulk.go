@@ -73,7 +73,7 @@ func (b *bulk) parse(r *request, object jsontext.Value) error {
 			return err
 		}
 		if !doc.HasID {
-			doc.ID = newID()
+			doc.ID = newUUID()
 		}
 		if err := checkID(doc.ID, r.set.maxDocumentID); err != nil {
 			return err

@@ -45,7 +45,7 @@ func (s *Server) changes(r *request) error {
 			}
 		}
 	}
-	f := &feed{stream: newStream(r), page: pageBytes, left: -1, timeout: milliseconds(int(r.set.changesTimeout)), now: s.now}
+	f := s.newFeed(r)
 	q := changesQuery{since: "0"}
 	if err := q.read(r, f); err != nil {
 		return err

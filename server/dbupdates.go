@@ -14,7 +14,7 @@ import (
 // databaseUpdates answers GET /_db_updates: what last happened to each database. CouchDB reads it from the database _global_changes and
 // has none where that is missing; here it is always there.
 func (s *Server) databaseUpdates(r *request) error {
-	f := &feed{stream: newStream(r), page: pageBytes, left: -1, timeout: milliseconds(int(r.set.changesTimeout)), now: s.now}
+	f := s.newFeed(r)
 	since, defaultTimeout := "0", f.timeout
 	for _, name := range slices.Sorted(maps.Keys(r.params)) {
 		value := r.params.Get(name)

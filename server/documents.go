@@ -2,8 +2,6 @@ package server
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"net/http"
 	"strings"
@@ -142,7 +140,7 @@ func (s *Server) createDocument(r *request) error {
 		return err
 	}
 	if !doc.HasID {
-		doc.ID = newID()
+		doc.ID = newUUID()
 	}
 	if err := checkID(doc.ID, r.set.maxDocumentID); err != nil {
 		return err
@@ -152,13 +150,6 @@ func (s *Server) createDocument(r *request) error {
 		return err
 	}
 	return r.written(http.StatusCreated, doc.ID, stored, false)
-}
-
-// newID makes the id of a document that has none: 128 random bits.
-func newID() string {
-	var b [16]byte
-	rand.Read(b[:])
-	return hex.EncodeToString(b[:])
 }
 
 // postDocument is CouchDB's form upload, which only its old web pages used.

@@ -49,6 +49,12 @@ type feed struct {
 	last      time.Time // when something was written
 }
 
+// newFeed returns the feed of a request, with the defaults of what its parameters leave open.
+func (s *Server) newFeed(r *request) *feed {
+	timeout := milliseconds(int(positive(r.set.changesTimeout, 60_000)))
+	return &feed{stream: newStream(r), page: pageBytes, left: -1, timeout: timeout, now: s.now}
+}
+
 // full reports whether a source must stop adding rows.
 func (f *feed) full() bool { return f.left == 0 || len(f.buf) >= f.page }
 

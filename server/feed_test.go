@@ -15,7 +15,7 @@ import (
 type openFeed struct {
 	*bufio.Reader
 	body io.Closer
-	t    *testing.T
+	t    testing.TB
 }
 
 func (ts *testServer) follow(who, method, path, body string) *openFeed {

@@ -77,6 +77,7 @@ func TestFilterTooSlow(t *testing.T) {
 			t.Errorf("%s: %d %s, want 500", feed, status, body)
 		}
 	}
+	ts.s.js.SetTimeout(time.Minute)
 	if got := ts.changes("GET", "filter=f/all", "").ids(); got != "_design/f" {
 		t.Errorf("the next filter passes %q", got)
 	}

@@ -32,11 +32,11 @@ type testServer struct {
 	*httptest.Server
 	s     *Server
 	store *store.Store
-	t     *testing.T
+	t     testing.TB
 }
 
 // newTestServer starts a server with lines of settings beside its own. Afterwards the store is checked.
-func newTestServer(t *testing.T, settings ...string) *testServer {
+func newTestServer(t testing.TB, settings ...string) *testServer {
 	t.Helper()
 	st, err := store.Open("data", store.Options{FS: vfs.NewMem()})
 	if err != nil {

@@ -19,8 +19,8 @@ func (s *Server) getSession(r *request) error {
 	if r.who.Name == "" && r.param("basic") == "true" {
 		return unauthorized("Please login.")
 	}
-	body := append([]byte(`{"ok":true,"userCtx":`), userContext(&r.who)...)
-	body = append(body, `,"info":{"authentication_handlers":[`...)
+	body := append(make([]byte, 0, 384), `{"ok":true,"userCtx":`...)
+	body = append(appendUser(body, &r.who), `,"info":{"authentication_handlers":[`...)
 	for _, name := range s.auth.Names() {
 		body = appendString(appendComma(body), name)
 	}
@@ -34,15 +34,15 @@ func (s *Server) getSession(r *request) error {
 	return r.send(http.StatusOK, append(body, "}}"...))
 }
 
-// userContext is {"name":…,"roles":[…]}.
-func userContext(who *auth.Identity) []byte {
-	body := []byte(`{"name":`)
+// appendUser writes {"name":…,"roles":[…]}.
+func appendUser(dst []byte, who *auth.Identity) []byte {
+	dst = append(dst, `{"name":`...)
 	if who.Name == "" {
-		body = append(body, "null"...)
+		dst = append(dst, "null"...)
 	} else {
-		body = appendString(body, who.Name)
+		dst = appendString(dst, who.Name)
 	}
-	return append(appendStrings(append(body, `,"roles":`...), who.Roles), '}')
+	return append(appendStrings(append(dst, `,"roles":`...), who.Roles), '}')
 }
 
 func appendStrings(dst []byte, roles []string) []byte {

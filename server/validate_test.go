@@ -62,6 +62,7 @@ func TestValidationFailsClosed(t *testing.T) {
 	if status, _ := ts.as("admin:secret", "GET", "/db/doc", ""); status != 404 {
 		t.Errorf("the document was stored: %d", status)
 	}
+	ts.s.js.SetTimeout(time.Minute)
 	ts.do("PUT", "/db/doc", `{"loop":false}`)
 	if err := ts.s.js.Close(); err != nil {
 		t.Fatal(err)
