@@ -135,7 +135,7 @@ func (p *Pool) Compile(ctx context.Context, function string) error {
 }
 
 // batchBytes is how much of documents goes to a child at once.
-const batchBytes = 4 << 20
+const batchBytes = 1 << 20
 
 // perDocument makes calls that answer with one truth value for each document.
 func (s Scope) perDocument(ctx context.Context, docs [][]byte, make func(some [][]byte) request) ([]bool, error) {

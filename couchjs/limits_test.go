@@ -53,6 +53,24 @@ func TestMemoryBombs(t *testing.T) {
 	wantError(t, validate(p, `function(n) { "x".repeat(Math.pow(2, 28)) }`, "{}"), "InternalError", "out of memory")
 }
 
+func TestEndlessRecursion(t *testing.T) {
+	t.Parallel()
+	if raceMemory > 0 {
+		t.Skip("a deep stack takes the race detector seconds")
+	}
+	p := newPool(t, Options{Processes: 1})
+	for _, body := range []string{
+		`(function f() { f() })()`,
+		`(function f() { [1].map(f) })()`,
+		`(function f() { "x".replace(/x/, f) })()`,
+		`function f(a) { return Reflect.apply(f, null, [new Proxy(a, {})]) }; f({})`,
+		`JSON.stringify({toJSON: function f() { return JSON.stringify({toJSON: f}) }})`,
+	} {
+		wantError(t, validate(p, "function(n) { "+body+" }", "{}"), "InternalError", "stack overflow")
+	}
+	wantError(t, validate(p, `function(n) { JSON.parse("[".repeat(1e5)) }`, "{}"), "SyntaxError", "stack overflow")
+}
+
 func TestContextEnds(t *testing.T) {
 	t.Parallel()
 	p := newPool(t, Options{Processes: 1})
