@@ -54,7 +54,7 @@ no administrator yet makes one, and prints the password once.`)
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	return p.runServer(ctx, *data, config.Options{Defaults: defaults, Files: files, Overrides: overrides, Prepare: prepare})
+	return p.runServer(ctx, stop, *data, config.Options{Defaults: defaults, Files: files, Overrides: overrides, Prepare: prepare})
 }
 
 // overrides is what flags say, as ini text.
@@ -80,8 +80,8 @@ func overrides(addr, public string) (string, error) {
 	return b.String(), nil
 }
 
-// runServer serves a data directory until ctx ends.
-func (p *program) runServer(ctx context.Context, data string, o config.Options) (err error) {
+// runServer serves a data directory until ctx ends. It calls stopping before it says that it stops.
+func (p *program) runServer(ctx context.Context, stopping func(), data string, o config.Options) (err error) {
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return err
 	}
@@ -146,7 +146,7 @@ func (p *program) runServer(ctx context.Context, data string, o config.Options) 
 	}
 	log.Info("started", "version", release, "data", data, "address", main.Addr().String())
 	fmt.Fprintf(p.stderr, "parlor: listening on http://%s\n", main.Addr())
-	return serveHTTP(ctx, w, listeners)
+	return serveHTTP(ctx, stopping, w, listeners)
 }
 
 // welcome prints a new administrator's password.
@@ -164,7 +164,7 @@ func (p *program) welcome(s *config.Snapshot, addr net.Addr, password string) {
 }
 
 // serveHTTP serves until ctx ends, or a listener fails. When it returns, no request is under way.
-func serveHTTP(ctx context.Context, w *wiring, listeners []net.Listener) error {
+func serveHTTP(ctx context.Context, stopping func(), w *wiring, listeners []net.Listener) error {
 	s := w.settings.Snapshot()
 	seconds := func(fallback int64, key string) time.Duration {
 		return time.Duration(max(s.Int(fallback, key, "parlor_http"), 1)) * time.Second
@@ -191,13 +191,14 @@ func serveHTTP(ctx context.Context, w *wiring, listeners []net.Listener) error {
 	running := len(listeners)
 	select {
 	case <-ctx.Done():
+		stopping()
 		w.log.Info("stopping")
 	case err = <-failed:
 		running--
 	}
-	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
+	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
 	defer cancel()
-	if late := hs.Shutdown(stopping); late != nil {
+	if hs.Shutdown(late); late != nil {
 		w.log.Warn("requests were cut off", "after", stopTime)
 		hs.Close()
 	}

@@ -80,28 +80,32 @@ func (w *wiring) newCookies(s *config.Snapshot, p *server.Proxies) ([]auth.Secre
 	return secrets, cookies, refused("chttpd_auth", "cookie_domain", err)
 }
 
-// passwordRules are the settings of auth.Passwords, to compare.
-type passwordRules struct {
-	policy password.Policy
-	cache  bool
-	size   int64
-	idle   time.Duration
-}
-
-func passwordSettings(s *config.Snapshot) passwordRules {
-	return passwordRules{
-		policy: server.PasswordPolicy(s),
-		cache:  s.Bool(true, "enable", "couch_passwords_cache"),
-		size:   s.Int(0, "max_objects", "couch_passwords_cache"),
-		idle:   milliseconds(s, 600_000, "max_idle", "couch_passwords_cache"),
+// checkPasswords refuses rules under which no password could be set, or none that is set could be used.
+func checkPasswords(s *config.Snapshot) error {
+	p := server.PasswordPolicy(s)
+	if p.Iterations < 1 || p.MinIterations > p.Iterations || p.Iterations > p.MaxIterations {
+		return invalid("[chttpd_auth] iterations: %d is not between min_iterations, %d, and max_iterations, %d", p.Iterations, p.MinIterations, p.MaxIterations)
 	}
+	p.Iterations = 1
+	if _, err := p.New("", "salt"); err != nil {
+		return refused("chttpd_auth", "password_scheme or pbkdf2_prf", err)
+	}
+	if text, ok := s.Get("chttpd_auth", "password_regexp"); ok {
+		_, err := password.ParseRules(text)
+		return refused("chttpd_auth", "password_regexp", err)
+	}
+	return nil
 }
 
+// passwordOptions says how passwords are checked.
 func (w *wiring) passwordOptions(s *config.Snapshot) auth.PasswordOptions {
-	rules := passwordSettings(s)
 	return auth.PasswordOptions{
-		Policy: rules.policy, NoCache: !rules.cache, CacheSize: int(rules.size), CacheIdle: rules.idle,
-		Upgrade: w.users.Upgrade, Now: w.now,
+		Policy:    server.PasswordPolicy(s),
+		NoCache:   !s.Bool(true, "enable", "couch_passwords_cache"),
+		CacheSize: int(s.Int(0, "max_objects", "couch_passwords_cache")),
+		CacheIdle: milliseconds(s, 600_000, "max_idle", "couch_passwords_cache"),
+		Upgrade:   w.users.Upgrade,
+		Now:       w.now,
 	}
 }
 

@@ -88,6 +88,9 @@ func (w *wiring) apply(s *config.Snapshot) error {
 	if err != nil {
 		return err
 	}
+	if err := checkPasswords(s); err != nil {
+		return err
+	}
 	bearer, err := w.newBearer(s)
 	if err != nil {
 		return err
@@ -112,9 +115,7 @@ func (w *wiring) apply(s *config.Snapshot) error {
 
 	w.level.Set(level)
 	w.users.Configure(s)
-	if w.snapshot == nil || passwordSettings(w.snapshot) != passwordSettings(s) {
-		w.passwords.Configure(w.passwordOptions(s))
-	}
+	w.passwords.Configure(w.passwordOptions(s))
 	w.auth.Configure(w.methodList(names, bearer, cookies, proxy))
 	w.js.SetTimeout(milliseconds(s, 5000, "os_process_timeout", "couchdb"))
 	before, methods := w.snapshot, w.methods
