@@ -148,10 +148,10 @@ func (s *Server) readValidator(db *store.DB, row *store.Row, to *validators) err
 		}
 	case language == "query" && source[0] == '{':
 		if one.selector, err = mango.ParseValidator(source); err != nil {
-			one.broken = forbidden("The validate_doc_update of " + doc.ID + " is no valid selector: " + err.Error())
+			one.broken = brokenValidator("compilation_error", err.Error(), doc.ID)
 		}
 	default:
-		one.broken = forbidden("The validate_doc_update of " + doc.ID + " is in no language that this server knows.")
+		one.broken = brokenValidator("unknown_query_language", "Only JavaScript functions and Mango selectors are known", doc.ID)
 	}
 	to.add(one)
 	return nil
@@ -218,8 +218,8 @@ func (s *Server) validated(db *store.DB, old, doc *store.Doc) (newDoc, oldDoc []
 	return newDoc, oldDoc, nil
 }
 
-// validate asks one validator. A function that fails refuses the document for good: 403. A child process that fails, which may be different
-// the next time, refuses the write with a 500.
+// validate asks one validator. A function that fails refuses the document with 403, but does not say "forbidden": replicators pass over what is
+// forbidden for good, and here the function is to blame. A child process that fails refuses the write with a 500.
 func (s *Server) validate(ctx context.Context, db *store.DB, v *validator, newDoc, oldDoc, userCtx, secObj []byte) error {
 	if v.broken != nil {
 		return v.broken
@@ -232,10 +232,37 @@ func (s *Server) validate(ctx context.Context, db *store.DB, v *validator, newDo
 	}
 	err := s.js.In(db.Name()).Validate(ctx, v.function, v.modules, newDoc, oldDoc, userCtx, secObj)
 	var failed *couchjs.Error
-	if errors.As(err, &failed) && !processFailed(failed) {
-		return forbidden("The validate_doc_update of " + v.id + " failed: " + failed.Error())
+	switch {
+	case !errors.As(err, &failed) || processFailed(failed):
+		return err
+	case failed.Name == unknownError:
+		return &Error{Status: http.StatusForbidden, Kind: unknownError, Reason: oddlyThrown(failed.Reason)}
 	}
-	return err
+	return brokenValidator(failed.Name, failed.Reason, v.id)
+}
+
+// brokenValidator is the answer for a validator that cannot judge.
+func brokenValidator(kind, reason, id string) *Error {
+	return &Error{Status: http.StatusForbidden, Kind: kind, Reason: reason + " (validate_doc_update of " + id + ")"}
+}
+
+// unknownError is the kind of what a function throws that is neither an error nor a refusal.
+const unknownError = "unknown_error"
+
+// oddlyThrown is the reason for such a value: of an object the first member, as in CouchDB.
+func oddlyThrown(thrown string) any {
+	value, err := checkJSON([]byte(thrown))
+	if err != nil {
+		return thrown
+	}
+	first := value
+	if value[0] == '{' {
+		_ = members(value, func(_ string, v jsontext.Value) error {
+			first = v
+			return errBadJSON // the first is enough
+		})
+	}
+	return first
 }
 
 // processFailed tells a failure of the child process, such as a function that took too long, from what a function threw.
