@@ -11,14 +11,14 @@ import (
 // TestBaseStringOfRFC is RFC 5849 §3.4.1.1, with the parameters as §3.4.1.3.1 lists them.
 func TestBaseStringOfRFC(t *testing.T) {
 	t.Parallel()
-	header, err := parseHeader(`realm="Example",
+	_, err := parseHeader(`realm="Example",
         oauth_consumer_key="9djdj82h48djs9d2",
         oauth_token="kkk9d7dh3k39sjv7", oauth_signature_method="HMAC-SHA1",
         oauth_timestamp="137131201", oauth_nonce="7d8f3e4a", oauth_signature="bYT5CMsGcbgUdFHObYMEfcx6bsw%3D"`)
 	if err == nil {
 		t.Fatal("a header with line ends is taken")
 	}
-	header, err = parseHeader(`realm="Example", oauth_consumer_key="9djdj82h48djs9d2", oauth_token="kkk9d7dh3k39sjv7",` +
+	header, err := parseHeader(`realm="Example", oauth_consumer_key="9djdj82h48djs9d2", oauth_token="kkk9d7dh3k39sjv7",` +
 		` oauth_signature_method="HMAC-SHA1", oauth_timestamp="137131201", oauth_nonce="7d8f3e4a", oauth_signature="bYT5CMsGcbgUdFHObYMEfcx6bsw%3D"`)
 	if err != nil {
 		t.Fatal(err)

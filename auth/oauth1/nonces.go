@@ -10,10 +10,13 @@ import (
 
 // Their texts are for the client.
 var (
-	errStale   = errors.New("Timestamp is too far from the server's clock.")
+	//lint:ignore ST1005 a sentence for the client
+	errStale = errors.New("Timestamp is too far from the server's clock.")
+	//lint:ignore ST1005 a sentence for the client
 	errStarted = errors.New("Timestamp is from before the server started. Sign the request anew.")
-	errUsed    = errors.New("Nonce has been used.")
-	errFull    = errors.New("nonce memory is full")
+	//lint:ignore ST1005 a sentence for the client
+	errUsed = errors.New("Nonce has been used.")
+	errFull = errors.New("nonce memory is full")
 )
 
 // NonceOptions bound what a Nonces takes and remembers.

@@ -10,6 +10,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -688,6 +690,45 @@ oauth_signature="gKgrFCywp7rO0OXSjdot%2FIHF7IU%3D"`,
 		r.Header.Set("Authorization", strings.ReplaceAll(tt.header, "\n", " "))
 		if _, err := v.Authenticate(r); err != nil {
 			t.Errorf("%s: %v", tt.target, err)
+		}
+	}
+}
+
+// TestForeignClient replays what npm's oauth-1.0a 2.2.6 signed with these secrets.
+func TestForeignClient(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("testdata/oauth-1.0a.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var requests []struct{ Method, URL, Form, Header string }
+	if err := json.Unmarshal(text, &requests); err != nil || len(requests) != 12 {
+		t.Fatalf("%d requests, %v", len(requests), err)
+	}
+	now := time.Unix(1699999990, 0)
+	v, err := oauth1.NewVerifier(oauth1.Options{
+		Credentials: fixed{User: "anna", ConsumerSecret: "sekr1t & ü", TokenSecret: "tok=en"},
+		Users:       users(),
+		Form:        oauth1.FormBody(1000),
+		Now:         func() time.Time { return now },
+		Origin: func(r *http.Request) (string, string) {
+			if strings.Contains(r.Header.Get("Authorization"), "PLAINTEXT") {
+				return "https", r.Host
+			}
+			return "http", r.Host
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, request := range requests {
+		r := httptest.NewRequest(request.Method, request.URL, strings.NewReader(request.Form))
+		r.Header.Set("Authorization", request.Header)
+		if request.Form != "" {
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		}
+		if id, err := v.Authenticate(r); err != nil || id.Name != "anna" {
+			t.Errorf("%s %s: %+v, %v", request.Method, request.URL, id, err)
 		}
 	}
 }
