@@ -20,6 +20,8 @@ import (
 )
 
 // ErrFormat says that a text is no revision id: "N-hash" with N a decimal integer from 1 (0 in _local documents).
+//
+//lint:ignore ST1005 it is CouchDB's text
 var ErrFormat = errors.New("Invalid rev format")
 
 // MaxGeneration is the highest generation that Parse takes; no real history comes near it.

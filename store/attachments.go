@@ -57,7 +57,6 @@ type upload struct {
 	size    int64
 	closed  bool // all bytes are there
 	claimed bool // by a batch that is being made
-	dropped bool // given up while it was claimed
 }
 
 // fileID is an attachment of some database. waits: its chunks stay until the last reader closes.
@@ -75,20 +74,23 @@ func (f *files) init() {
 	f.deferred = make(map[uint64]uint64)
 }
 
-// pending reports whether ref is an upload that a Write can take.
-func (f *files) pending(ref uint64) bool {
+// pending reports whether ref is an upload that a Write to db can take.
+func (f *files) pending(db *DB, ref uint64) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	up := f.uploads[ref]
-	return up != nil && !up.claimed
+	return up != nil && up.takable(db)
 }
+
+// takable tells whether a revision in db may refer to the upload. The caller holds files.mu.
+func (up *upload) takable(db *DB) bool { return up.db == db && up.closed && !up.claimed }
 
 // claim sets an upload to db aside for a batch, nil when there is none to be had.
 func (f *files) claim(db *DB, ref uint64) *upload {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	up := f.uploads[ref]
-	if up == nil || up.claimed || !up.closed || up.db != db {
+	if up == nil || !up.takable(db) {
 		return nil
 	}
 	up.claimed = true

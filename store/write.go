@@ -162,7 +162,7 @@ func conflict(id string) error { return fmt.Errorf("%w: %q", ErrConflict, id) }
 func (d *draft) needsStudy(db *DB) bool {
 	d.files = d.files[:0]
 	for _, a := range d.Doc.Attachments {
-		if a.Stub || !db.store.files.pending(a.ref) {
+		if a.Stub || !db.store.files.pending(db, a.ref) {
 			return true
 		}
 		d.files = append(d.files, file{a, true})
@@ -271,7 +271,7 @@ func (db *DB) resolve(ctx context.Context, d *draft, old *Doc) (copies []*Attach
 			}
 			f.Attachment = stored
 			d.shared += stored.Stored
-		case db.store.files.pending(a.ref):
+		case db.store.files.pending(db, a.ref):
 			f.fresh = true
 		default:
 			owner, err := db.owner(a)

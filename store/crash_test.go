@@ -1,0 +1,347 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/parlordb/parlor/rev"
+)
+
+// witness is what clients know: what was acknowledged to them, and what a feed has shown.
+type witness struct {
+	mu     sync.Mutex
+	acked  map[string]rev.ID // the newest acknowledged revision of each document
+	seen   map[uint64]seenRow
+	locals map[string]uint64
+	names  map[string]bool // databases created, and whether they still are
+	pause  *sync.RWMutex   // held while what a crash has left is looked at
+}
+
+type seenRow struct {
+	id  string
+	rev rev.ID
+}
+
+func (w *witness) snapshot() *witness {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return &witness{acked: maps.Clone(w.acked), seen: maps.Clone(w.seen), locals: maps.Clone(w.locals), names: maps.Clone(w.names)}
+}
+
+func (w *witness) note(fn func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	fn()
+}
+
+// work writes documents until the context ends.
+func (w *witness) work(ctx context.Context, t *testing.T, s *Store, db *DB, writer int) {
+	last := make(map[string]rev.ID)
+	for n := 0; ctx.Err() == nil; n++ {
+		w.edit(ctx, t, db, fmt.Sprintf("w%d-%d", writer, n%7), n, last)
+		if n%9 == 0 {
+			w.side(ctx, s, db, writer, n)
+		}
+	}
+}
+
+// edit writes a document, sometimes with an attachment.
+func (w *witness) edit(ctx context.Context, t *testing.T, db *DB, id string, n int, last map[string]rev.ID) {
+	w.pause.RLock()
+	defer w.pause.RUnlock()
+	edit := Write{Doc: Doc{ID: id, Body: fmt.Appendf(nil, `{"n":%d}`, n), Deleted: n%11 == 10}, Base: last[id]}
+	if n%5 == 0 {
+		a, upload := attach(t, db, fmt.Sprintf("attachment %d of %s", n, id))
+		defer upload.Discard()
+		a.Name = "a"
+		edit.Doc.Attachments = []Attachment{a}
+	}
+	got, err := db.Put(ctx, edit, nil)
+	if err != nil {
+		if ctx.Err() == nil {
+			t.Errorf("put %s: %v", id, err)
+		}
+		return
+	}
+	w.note(func() { w.acked[id] = got })
+	if last[id] = got; edit.Doc.Deleted {
+		last[id] = rev.ID{}
+	}
+}
+
+// side does what is not editing documents.
+func (w *witness) side(ctx context.Context, s *Store, db *DB, writer, n int) {
+	local := fmt.Sprintf("l%d", writer)
+	if v, err := db.PutLocal(ctx, local, w.locals0(local), []byte(`{}`)); err == nil {
+		w.note(func() { w.locals[local] = v })
+	}
+	name := fmt.Sprintf("side%d-%d", writer, n)
+	if _, err := s.Create(ctx, name, nil); err == nil {
+		w.note(func() { w.names[name] = true })
+		if n%2 == 0 {
+			// From here on nobody knows whether it is there, until the answer is.
+			w.note(func() { delete(w.names, name) })
+			if s.Delete(ctx, name) == nil {
+				w.note(func() { w.names[name] = false })
+			}
+		}
+	}
+	if n%27 == 0 {
+		_ = db.Compact(ctx)
+	}
+}
+
+func (w *witness) locals0(id string) uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.locals[id]
+}
+
+// follow reads the feed as a replicator does.
+func (w *witness) follow(ctx context.Context, t *testing.T, db *DB) {
+	since := uint64(0)
+	for {
+		if err := db.WaitChange(ctx, since); err != nil {
+			return
+		}
+		err := db.Changes(since, false, 100, func(c *Change) bool {
+			since = c.Seq
+			row := seenRow{c.ID, c.Leaves[0].Rev}
+			w.note(func() {
+				if old, ok := w.seen[c.Seq]; ok && old != row {
+					t.Errorf("sequence %d was %v, is %v", c.Seq, old, row)
+				}
+				w.seen[c.Seq] = row
+			})
+			return true
+		})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+	}
+}
+
+// surviving opens what a crash has left and holds it against what clients know.
+func (w *witness) surviving(t *testing.T, fs vfs.FS) {
+	t.Helper()
+	s := open(t, Options{FS: fs})
+	verify(t, s)
+	db, err := s.DB("db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id, want := range w.acked {
+		r, err := db.Record(id)
+		if err != nil {
+			t.Fatalf("%s %v was acknowledged: %v", id, want, err)
+		}
+		if _, ok := r.Tree.Find(want); !ok {
+			t.Fatalf("%s %v was acknowledged and is lost", id, want)
+		}
+	}
+	newest := uint64(0)
+	for seq, row := range w.seen {
+		newest = max(newest, seq)
+		r, err := db.Record(row.id)
+		if err != nil || r.Seq < seq {
+			t.Fatalf("change %d of %s was seen: now %v, %v", seq, row.id, r, err)
+		}
+		if _, ok := r.Tree.Find(row.rev); !ok {
+			t.Fatalf("change %d showed %s %v, which is lost", seq, row.id, row.rev)
+		}
+	}
+	w.survivingRest(t, s, db)
+	put(t, db, "later", `{}`, rev.ID{})
+	if r, err := db.Record("later"); err != nil || r.Seq <= newest {
+		t.Fatalf("sequence %d is given again after %d was seen (%v)", r.Seq, newest, err)
+	}
+	a, _ := attach(t, db, "later")
+	a.Name = "a"
+	if _, err := db.Put(context.Background(), Write{Doc: Doc{ID: "later2", Body: []byte(`{}`), Attachments: []Attachment{a}}}, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (w *witness) survivingRest(t *testing.T, s *Store, db *DB) {
+	t.Helper()
+	for id, n := range w.locals {
+		if l, err := db.Local(id); err != nil || l.N < n {
+			t.Fatalf("_local/%s had %d, has %+v, %v", id, n, l, err)
+		}
+	}
+	for name, there := range w.names {
+		if _, err := s.DB(name); there != (err == nil) || err != nil && !errors.Is(err, ErrNoDatabase) {
+			t.Fatalf("database %s: %v, want it there: %v", name, err, there)
+		}
+	}
+}
+
+func TestCrash(t *testing.T) {
+	t.Parallel()
+	fs := vfs.NewCrashableMem()
+	s := open(t, Options{FS: fs})
+	db := create(t, s, "db")
+	w := &witness{acked: make(map[string]rev.ID), seen: make(map[uint64]seenRow), locals: make(map[string]uint64), names: make(map[string]bool), pause: new(sync.RWMutex)}
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	defer func() {
+		cancel()
+		running.Wait()
+	}()
+	for i := range 4 {
+		running.Go(func() { w.work(ctx, t, s, db, i) })
+	}
+	running.Go(func() { w.follow(ctx, t, db) })
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for crash := range 25 {
+		// Some more has happened since the last crash.
+		if err := db.WaitChange(ctx, db.UpdateSeq()+uint64(rnd.IntN(40))); err != nil {
+			t.Fatal(err)
+		}
+		known := w.snapshot()
+		clone := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 25 * (crash % 5), RNG: rnd})
+		w.pause.Lock()
+		t.Run(fmt.Sprint(crash), func(t *testing.T) {
+			known.surviving(t, clone)
+			// What recovery has made must survive a crash too.
+			again := clone.CrashClone(vfs.CrashCloneCfg{})
+			later := &witness{acked: known.acked, seen: known.seen, locals: known.locals, names: known.names}
+			reopen(t, again, later)
+		})
+		w.pause.Unlock()
+	}
+}
+
+// reopen is surviving for a store that has been recovered before.
+func reopen(t *testing.T, fs vfs.FS, w *witness) {
+	t.Helper()
+	s := open(t, Options{FS: fs})
+	db, err := s.DB("db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id, want := range w.acked {
+		r, err := db.Record(id)
+		if err != nil {
+			t.Fatalf("%s: %v", id, err)
+		}
+		if _, ok := r.Tree.Find(want); !ok {
+			t.Fatalf("%s %v is lost by the second crash", id, want)
+		}
+	}
+	if _, err := db.Doc("later2"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// holdFS blocks syncs of the log while it is held, so that a batch is in Pebble but not durable.
+type holdFS struct {
+	vfs.FS
+	mu      sync.Mutex
+	held    chan struct{} // nil: let through
+	waiting chan struct{} // gets a value for each sync that blocks
+}
+
+func (h *holdFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := h.FS.Create(name, c)
+	return h.wrap(name, f), err
+}
+
+func (h *holdFS) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := h.FS.ReuseForWrite(old, name, c)
+	return h.wrap(name, f), err
+}
+
+func (h *holdFS) wrap(name string, f vfs.File) vfs.File {
+	if f == nil || len(name) < 4 || name[len(name)-4:] != ".log" {
+		return f
+	}
+	return &holdFile{File: f, fs: h}
+}
+
+func (h *holdFS) hold() (release func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	held := make(chan struct{})
+	h.held = held
+	return func() {
+		h.mu.Lock()
+		h.held = nil
+		h.mu.Unlock()
+		close(held)
+	}
+}
+
+type holdFile struct {
+	vfs.File
+	fs *holdFS
+}
+
+func (f *holdFile) wait() {
+	f.fs.mu.Lock()
+	held := f.fs.held
+	f.fs.mu.Unlock()
+	if held != nil {
+		f.fs.waiting <- struct{}{}
+		<-held
+	}
+}
+
+func (f *holdFile) Sync() error {
+	f.wait()
+	return f.File.Sync()
+}
+
+func (f *holdFile) SyncData() error {
+	f.wait()
+	return f.File.SyncData()
+}
+
+// TestNothingIsShownBeforeItIsDurable looks at the store while a sync is under way.
+func TestNothingIsShownBeforeItIsDurable(t *testing.T) {
+	t.Parallel()
+	fs := &holdFS{FS: vfs.NewMem(), waiting: make(chan struct{}, 16)}
+	s := open(t, Options{FS: fs})
+	db := create(t, s, "db")
+	before := put(t, db, "doc", `{"n":1}`, rev.ID{})
+	release := fs.hold()
+	done := make(chan error, 1)
+	go func() {
+		_, err := db.Put(context.Background(), Write{Doc: Doc{ID: "doc", Body: []byte(`{"n":2}`)}, Base: before}, nil)
+		done <- err
+	}()
+	<-fs.waiting
+	if doc, err := db.Doc("doc"); err != nil || doc.Rev != before {
+		t.Errorf("the document is %+v, %v", doc, err)
+	}
+	if n := db.UpdateSeq(); n != 1 {
+		t.Errorf("the update sequence is %d", n)
+	}
+	if n, err := db.ChangesAfter(1); err != nil || n != 0 {
+		t.Errorf("%d changes, %v", n, err)
+	}
+	if err := db.Changes(1, false, 10, func(c *Change) bool { t.Errorf("change %+v", c); return true }); err != nil {
+		t.Error(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+	defer cancel()
+	if err := db.WaitChange(ctx, 1); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("waiting for a change: %v", err)
+	}
+	release()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if doc, err := db.Doc("doc"); err != nil || string(doc.Body) != `{"n":2}` {
+		t.Errorf("after the sync: %+v, %v", doc, err)
+	}
+}
