@@ -5,6 +5,7 @@ import (
 	"container/list"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -45,7 +46,8 @@ type LockoutOptions struct {
 	MaxObjects  int           // how many counters are kept; the oldest goes first; 0: 10,000
 	MaxLifetime time.Duration // how long a counter is kept from its first failure on; 0: 5 minutes
 
-	// Address returns the client of the request that ctx belongs to; who is believed about that is its business. It is quick. nil, or the zero
+	// Address returns the client of the request that ctx belongs to; who is believed about that is its business. It is
+	// quick, and calls no Lockout. nil, or the zero
 	// Addr as its answer: the client is unknown, and shares its counters with all who are.
 	Address func(ctx context.Context) netip.Addr
 
@@ -81,11 +83,14 @@ type Lock struct {
 //	if err != nil {
 //		return err
 //	}
-//	defer func() { end(ok) }()
+//	err = verify(name, password)
+//	end(err)
+//	return err
 //
-// Attempts that have begun count until they end, so that no more than Threshold guesses are ever under way at once.
+// Attempts that have begun count until they end, so that no more than Threshold guesses are ever under way at once. A sign-on with two factors is
+// a success only when both are right: else each right password would forget the wrong codes.
 //
-// The counters are this process's own, in memory. A Lockout is safe for concurrent use.
+// The counters are this process's own, in memory. A Lockout is safe for concurrent use; a nil one lets everything pass.
 type Lockout struct {
 	mu       sync.Mutex
 	o        LockoutOptions
@@ -137,6 +142,9 @@ func (l *Lockout) Configure(o LockoutOptions) {
 
 // Check refuses with a *Refusal, 403 with Retry-After, when the user is locked.
 func (l *Lockout) Check(ctx context.Context, user, salt string) error {
+	if l == nil {
+		return nil
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.o.Mode != LockoutEnforce || len(l.counters) == 0 {
@@ -167,15 +175,18 @@ func (l *Lockout) find(key lockoutKey, now time.Time) *counter {
 	return c
 }
 
-// Begin is Check, and also refuses when attempts under way could make the failures too many. Otherwise end must be called once, when the outcome is
-// known: a success forgets the failures. An attempt that came to no end, such as one whose client went away, is a failure.
-func (l *Lockout) Begin(ctx context.Context, user, salt string) (end func(ok bool), err error) {
+// Begin is Check, and also refuses when attempts under way could make the failures too many. Otherwise end must be called once, with what the attempt
+// came to: nil forgets the failures, a *Refusal with 401 is one more, and any other error is neither, for then nothing was tried.
+func (l *Lockout) Begin(ctx context.Context, user, salt string) (end func(outcome error), err error) {
+	if l == nil {
+		return func(error) {}, nil
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.o.Mode == LockoutOff {
-		return func(bool) {}, nil
+		return func(error) {}, nil
 	}
-	key := l.key(ctx, strings.Clone(user), salt) // it is kept, and the rest of the text that it was cut from may be the password
+	key := l.key(ctx, user, salt)
 	if l.o.Mode == LockoutEnforce {
 		now := l.o.Now()
 		if err := l.check(key, now); err != nil {
@@ -190,33 +201,49 @@ func (l *Lockout) Begin(ctx context.Context, user, salt string) (end func(ok boo
 		}
 	}
 	l.begun[key]++
-	return func(ok bool) { l.end(ctx, key, ok) }, nil
+	return func(outcome error) {
+		l.mu.Lock()
+		if l.begun[key]--; l.begun[key] == 0 {
+			delete(l.begun, key)
+		}
+		l.settle(ctx, key, outcome)
+	}, nil
 }
 
-func (l *Lockout) end(ctx context.Context, key lockoutKey, ok bool) {
-	l.mu.Lock()
-	if l.begun[key]--; l.begun[key] <= 0 {
-		delete(l.begun, key)
-	}
+// settle counts an outcome. It is called with the lock held, and gives it back, for nothing foreign runs under it.
+func (l *Lockout) settle(ctx context.Context, key lockoutKey, outcome error) {
 	var report func()
-	if ok {
+	if outcome == nil {
 		l.remove(key)
-	} else {
+	} else if refusal, ok := errors.AsType[*Refusal](outcome); ok && refusal.Status == http.StatusUnauthorized {
 		report = l.failed(ctx, key)
 	}
 	l.mu.Unlock()
 	if report != nil {
-		report() // nothing foreign runs under the lock
+		report()
 	}
 }
 
 // Succeeded forgets the failures of a user who signed in without an attempt, such as with a password that is remembered.
 func (l *Lockout) Succeeded(ctx context.Context, user, salt string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.counters) > 0 {
-		l.remove(l.key(ctx, user, salt))
+	if l == nil {
+		return
 	}
+	l.mu.Lock()
+	if len(l.counters) == 0 {
+		l.mu.Unlock()
+		return
+	}
+	l.settle(ctx, l.key(ctx, user, salt), nil)
+}
+
+// Failed counts a failure that was no attempt of its own, such as a right password where a second factor is wanted.
+func (l *Lockout) Failed(ctx context.Context, user, salt string) {
+	if l == nil {
+		return
+	}
+	l.mu.Lock()
+	l.settle(ctx, l.key(ctx, user, salt), incorrect())
 }
 
 // failed counts one failure, and returns what there is to report.
@@ -227,6 +254,7 @@ func (l *Lockout) failed(ctx context.Context, key lockoutKey) func() {
 	now := l.o.Now()
 	c := l.find(key, now)
 	if c == nil {
+		key.user = strings.Clone(key.user) // the rest of the text that it was cut from may be the password
 		c = &counter{key: key, first: now}
 		l.counters[key] = l.byAge.PushBack(c)
 		l.trim(now)
@@ -260,7 +288,7 @@ func (l *Lockout) remove(key lockoutKey) {
 // key bounds what a counter holds: names come from strangers.
 func (l *Lockout) key(ctx context.Context, user, salt string) lockoutKey {
 	if len(user) > maxLockoutName {
-		user = fmt.Sprintf("%s… (SHA-256 %x)", user[:maxLockoutName/4], sha256.Sum256([]byte(user)))
+		user = fmt.Sprintf("%s… (SHA-256 %x)", strings.ToValidUTF8(user[:maxLockoutName/4], ""), sha256.Sum256([]byte(user)))
 	}
 	return lockoutKey{user: user, salt: salt, address: network(l.o.Address(ctx))}
 }
@@ -302,6 +330,16 @@ func (l *Lockout) Clear(user string) int {
 		e = next
 	}
 	return cleared
+}
+
+// client is the address of the request that ctx belongs to, the zero Addr when it is not known.
+func (l *Lockout) client(ctx context.Context) netip.Addr {
+	if l == nil {
+		return netip.Addr{}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.o.Address(ctx)
 }
 
 // network is what stands for a client: its IPv4 address, or the /64 that its IPv6 address is in.

@@ -28,14 +28,20 @@ func addressOf(ctx context.Context) netip.Addr {
 	return addr
 }
 
+var wrong = &auth.Refusal{Status: 401, Kind: "unauthorized", Reason: "Name or password is incorrect."}
+
 // attempt is one sign-on; it reports whether it was let through to the password.
 func attempt(t *testing.T, l *auth.Lockout, ctx context.Context, user, salt string, right bool) bool {
 	t.Helper()
 	err := l.Check(ctx, user, salt)
 	if err == nil {
-		var end func(bool)
+		var end func(error)
 		if end, err = l.Begin(ctx, user, salt); err == nil {
-			end(right)
+			if right {
+				end(nil)
+			} else {
+				end(wrong)
+			}
 			return true
 		}
 		t.Errorf("Check let %s through, Begin did not: %v", user, err)
@@ -120,6 +126,50 @@ func TestLockoutSuccessResets(t *testing.T) {
 	if attempt(t, l, home, "anna", "s", true) {
 		t.Error("another user's success unlocked")
 	}
+}
+
+func TestLockoutOutcomes(t *testing.T) {
+	t.Parallel()
+	l := newLockout(authtest.NewClock(), nil)
+	home := from("192.0.2.1")
+	for range 3 {
+		l.Failed(home, "anna", "s")
+	}
+	for name, outcome := range map[string]error{
+		"client that went away": context.Canceled,
+		"server at its limit":   &auth.Refusal{Status: 503},
+		"disabled user":         &auth.Refusal{Status: 403},
+		"directory that fails":  errors.New("disk"),
+	} {
+		for range 10 {
+			end, err := l.Begin(home, "anna", "s")
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			end(outcome)
+		}
+	}
+	l.Failed(home, "anna", "s")
+	end, err := l.Begin(home, "anna", "s")
+	if err != nil {
+		t.Fatalf("after 4 failures: %v", err)
+	}
+	end(fmt.Errorf("wrapped: %w", wrong))
+	if attempt(t, l, home, "anna", "s", true) {
+		t.Error("outcomes that are none forgot the failures")
+	}
+}
+
+func TestNoLockout(t *testing.T) {
+	t.Parallel()
+	var l *auth.Lockout
+	for range 10 {
+		l.Failed(from(""), "anna", "s")
+		if !attempt(t, l, from(""), "anna", "s", false) {
+			t.Fatal("a nil Lockout locks")
+		}
+	}
+	l.Succeeded(from(""), "anna", "s")
 }
 
 func TestLockoutModes(t *testing.T) {
@@ -216,7 +266,7 @@ func TestLockoutManyAtOnce(t *testing.T) {
 	home := from("192.0.2.1")
 	var begun atomic.Int32
 	var wg sync.WaitGroup
-	ends := make(chan func(bool), 100)
+	ends := make(chan func(error), 100)
 	for range 100 {
 		wg.Go(func() {
 			if end, err := l.Begin(home, "anna", "s"); err == nil {
@@ -234,7 +284,7 @@ func TestLockoutManyAtOnce(t *testing.T) {
 		t.Errorf("locked before anything failed: %v", err)
 	}
 	for end := range ends {
-		end(false)
+		end(wrong)
 	}
 	if attempt(t, l, home, "anna", "s", true) {
 		t.Error("not locked")
