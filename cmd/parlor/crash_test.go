@@ -36,7 +36,12 @@ func TestKill(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "parlor.ini"), []byte(settings), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c := &crash{dir: dir, seen: map[uint64]string{}}
+	// Built plain, for a server under the race detector takes a second to start.
+	parlor := filepath.Join(dir, "parlor")
+	if out, err := exec.Command("go", "build", "-o", parlor, ".").CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	c := &crash{parlor: parlor, dir: dir, seen: map[uint64]string{}}
 	for round := range crashRounds {
 		c.round(t, round)
 		if t.Failed() {
@@ -51,7 +56,7 @@ func TestKill(t *testing.T) {
 
 // crash is what the outside knows of a server that is killed.
 type crash struct {
-	dir          string
+	parlor, dir  string
 	acknowledged atomic.Int64
 	sure         sync.Map // id → revision that was acknowledged
 
@@ -61,7 +66,7 @@ type crash struct {
 
 // round starts the server, looks for everything known so far, then writes and kills.
 func (c *crash) round(t *testing.T, round int) {
-	server, err := start(c.dir, os.Environ(), "-data", "data", "-config", "parlor.ini", "-addr", "127.0.0.1:0")
+	server, err := start(c.parlor, c.dir, os.Environ(), "-data", "data", "-config", "parlor.ini", "-addr", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -231,7 +236,7 @@ func (c *crash) verify(t *testing.T, db crashDB) {
 
 // check runs 'parlor check'.
 func (c *crash) check(t *testing.T) {
-	cmd := exec.Command("parlor", "check", "data")
+	cmd := exec.Command(c.parlor, "check", "data")
 	cmd.Dir = c.dir
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("parlor check: %v\n%s", err, out)

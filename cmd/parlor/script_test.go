@@ -116,9 +116,9 @@ var (
 	shownPassword = regexp.MustCompile(`(?m)^  password +(\S+)$`)
 )
 
-// start runs 'parlor serve' in dir and returns when it listens or has ended.
-func start(dir string, env []string, args ...string) (*child, error) {
-	program, err := exec.LookPath("parlor")
+// start runs 'parlor serve' in dir and returns when it listens or has ended. parlor is the program: a path, or "parlor" for this test's own.
+func start(parlor, dir string, env []string, args ...string) (*child, error) {
+	program, err := exec.LookPath(parlor)
 	if err != nil {
 		return nil, err
 	}
@@ -197,7 +197,7 @@ func scriptServe(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	flags := []string{"-data", "data", "-addr", "127.0.0.1:0"}
 	env := []string{"PATH=" + ts.Getenv("PATH"), "HOME=" + ts.Getenv("WORK"), "TMPDIR=" + ts.Getenv("TMPDIR")}
-	c, err := start(ts.MkAbs("."), env, append(flags, args...)...)
+	c, err := start("parlor", ts.MkAbs("."), env, append(flags, args...)...)
 	ts.Check(err)
 	if c.url == "" {
 		err := <-c.done

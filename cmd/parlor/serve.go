@@ -198,7 +198,7 @@ func serveHTTP(ctx context.Context, stopping func(), w *wiring, listeners []net.
 	}
 	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
 	defer cancel()
-	if hs.Shutdown(late); late != nil {
+	if hs.Shutdown(late) != nil {
 		w.log.Warn("requests were cut off", "after", stopTime)
 		hs.Close()
 	}

@@ -22,7 +22,7 @@ func startWithDatabase(t *testing.T) *child {
 	if err := os.WriteFile(filepath.Join(dir, "parlor.ini"), []byte("[chttpd_auth]\niterations = 10\n[admins]\nadmin = secret\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c, err := start(dir, os.Environ(), "-data", "data", "-config", "parlor.ini", "-addr", "127.0.0.1:0")
+	c, err := start("parlor", dir, os.Environ(), "-data", "data", "-config", "parlor.ini", "-addr", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,21 +71,54 @@ func TestSignalEndsFeeds(t *testing.T) {
 	}
 }
 
-// A request that does not end keeps the server from ending well, and a second signal ends it at once.
-func TestSecondSignal(t *testing.T) {
-	t.Parallel()
-	c := startWithDatabase(t)
+// beginPut sends the head of a PUT of 12 bytes, and returns when the server asks for them: then the request is under way.
+func beginPut(t *testing.T, c *child) (net.Conn, *bufio.Reader) {
+	t.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(c.url, "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
-	// The server asks for the body when a handler reads it, so from then on the request is under way.
+	t.Cleanup(func() { conn.Close() })
 	fmt.Fprint(conn, "PUT /db/doc HTTP/1.1\r\nHost: x\r\nAuthorization: Basic YWRtaW46c2VjcmV0\r\nContent-Type: application/json\r\n"+
-		"Expect: 100-continue\r\nContent-Length: 100\r\n\r\n")
-	if line, err := bufio.NewReader(conn).ReadString('\n'); err != nil || !strings.Contains(line, "100 Continue") {
+		"Expect: 100-continue\r\nContent-Length: 12\r\n\r\n")
+	r := bufio.NewReader(conn)
+	if line, err := r.ReadString('\n'); err != nil || !strings.Contains(line, "100 Continue") {
 		t.Fatalf("got %q, %v", line, err)
 	}
+	if _, err := r.ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	return conn, r
+}
+
+// A write that had begun when the signal came is done and answered.
+func TestSignalLetsWritesFinish(t *testing.T) {
+	t.Parallel()
+	c := startWithDatabase(t)
+	conn, r := beginPut(t, c)
+	if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	c.waitFor("stopping")
+	fmt.Fprint(conn, `{"late":"y"}`)
+	res, err := http.ReadResponse(r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusCreated {
+		t.Errorf("the answer is %s", res.Status)
+	}
+	if err := <-c.done; err != nil {
+		t.Errorf("the server ended with %v\n%s", err, c.log())
+	}
+}
+
+// A request that does not end keeps the server from ending well, and a second signal ends it at once.
+func TestSecondSignal(t *testing.T) {
+	t.Parallel()
+	c := startWithDatabase(t)
+	beginPut(t, c)
 	if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +126,7 @@ func TestSecondSignal(t *testing.T) {
 	if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	err = <-c.done
+	err := <-c.done
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGTERM {
 		t.Errorf("the server ended with %v\n%s", err, c.log())
