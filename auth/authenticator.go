@@ -42,20 +42,20 @@ func (a *Authenticator) Names() []string { return a.chain.Load().names }
 
 // Authenticate returns who r is from; the zero Identity when no Method found credentials.
 // A user whom the directory holds as disabled is refused, whatever Method succeeded. An error that is no *Refusal is the server's own
-// (a directory that fails, a request that was given up): the request must not be served.
+// (a directory that fails, a request that was given up): the request must not be served. A *Refusal names the Method that it is from, for the log.
 func (a *Authenticator) Authenticate(r *http.Request) (Identity, error) {
 	for _, m := range a.chain.Load().methods {
 		id, err := m.Authenticate(r)
 		switch {
 		case err == nil:
 			if err := a.allowed(r.Context(), &id); err != nil {
-				return Identity{}, err
+				return Identity{}, about(err, m.Name(), id.Name, id.Credential)
 			}
 			return id, nil
 		case err == ErrNoCredentials || errors.Is(err, ErrNoCredentials):
 			continue
 		default:
-			return Identity{}, err
+			return Identity{}, about(err, m.Name(), "", "")
 		}
 	}
 	return Identity{}, nil

@@ -30,11 +30,11 @@ func (b *Basic) Authenticate(r *http.Request) (Identity, error) {
 	}
 	name, pass, err := parseBasic(text)
 	if err != nil {
-		return Identity{}, err
+		return Identity{}, about(err, b.Name(), "", "")
 	}
 	u, err := b.passwords.Verify(r.Context(), name, pass)
 	if err != nil {
-		return Identity{}, err
+		return Identity{}, about(err, b.Name(), name, "")
 	}
 	return u.identity(b.Name()), nil
 }

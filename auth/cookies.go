@@ -108,7 +108,7 @@ func (c *Cookies) Authenticate(r *http.Request) (Identity, error) {
 	}
 	token, ok := parseCookie(text)
 	if !ok {
-		return Identity{}, badRequest("Malformed AuthSession cookie. Please clear your cookies.")
+		return Identity{}, about(badRequest("Malformed AuthSession cookie. Please clear your cookies."), c.Name(), "", "")
 	}
 	if len(c.o.Secrets) == 0 || token.name == "" {
 		return Identity{}, ErrNoCredentials
@@ -117,7 +117,7 @@ func (c *Cookies) Authenticate(r *http.Request) (Identity, error) {
 	if errors.Is(err, ErrUnknownUser) {
 		return Identity{}, ErrNoCredentials
 	} else if err != nil {
-		return Identity{}, err
+		return Identity{}, about(err, c.Name(), token.name, "")
 	}
 	now := c.o.Now()
 	expires, ok := c.expiry(token.time)

@@ -356,7 +356,6 @@ func TestCookieDirectoryRefusal(t *testing.T) {
 	o := auth.CookieOptions{Secrets: []auth.Secret{{Value: annaSecret}}}
 	anna, _ := people(t).User(t.Context(), "anna")
 	cookie := valueOf(newCookies(t, people(t), o).Issue(anna, false))
-	if _, err := present(newCookies(t, failing{conflict}, o), cookie); err != conflict {
-		t.Errorf("%v", err)
-	}
+	_, err := present(newCookies(t, failing{conflict}, o), cookie)
+	wantRefusal(t, "a directory that refuses", err, 401, "conflict")
 }

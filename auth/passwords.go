@@ -125,13 +125,21 @@ func (p *Passwords) Policy() password.Policy { return p.settings.Load().Policy }
 // Verify returns the user of that name when the password is right. Otherwise it fails with a *Refusal: 401 with the same text for a
 // wrong password, an unknown or empty name, and a user with a second factor (whom a password alone does not let in); 403 for a hash that the
 // Policy does not take and for a disabled user whose password is right; 503 when too many are waiting. It fails with ctx's error when ctx ends
-// while it waits, and with the directory's own errors.
+// while it waits, and with the directory's own errors. The Refusal's User is name.
 //
 // It is safe to call from many goroutines; unknown names take as long as wrong passwords of hashes that are no costlier than the Policy's.
 func (p *Passwords) Verify(ctx context.Context, name, pass string) (*User, error) {
 	if name == "" {
 		return nil, incorrect()
 	}
+	u, err := p.verify(ctx, name, pass)
+	if err != nil {
+		return nil, about(err, "", name, "")
+	}
+	return u, nil
+}
+
+func (p *Passwords) verify(ctx context.Context, name, pass string) (*User, error) {
 	s := p.settings.Load()
 	u, err := p.users.User(ctx, name)
 	if err != nil && !errors.Is(err, ErrUnknownUser) {

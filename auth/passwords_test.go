@@ -176,9 +176,9 @@ func TestFailingDirectory(t *testing.T) {
 	t.Parallel()
 	conflict := &auth.Refusal{Status: 401, Kind: "unauthorized", Reason: "User document conflicts must be resolved before the document is used for authentication purposes."}
 	broken := errors.New("disk on fire")
-	for _, want := range []error{conflict, broken} {
-		if _, err := auth.NewPasswords(failing{want}, auth.PasswordOptions{Policy: cheap}).Verify(t.Context(), "anna", "apple"); err != want {
-			t.Errorf("%v, want %v", err, want)
-		}
+	_, err := auth.NewPasswords(failing{conflict}, auth.PasswordOptions{Policy: cheap}).Verify(t.Context(), "anna", "apple")
+	wantRefusal(t, "a directory that refuses", err, 401, conflict.Reason)
+	if _, err := auth.NewPasswords(failing{broken}, auth.PasswordOptions{Policy: cheap}).Verify(t.Context(), "anna", "apple"); err != broken {
+		t.Errorf("%v, want %v", err, broken)
 	}
 }

@@ -57,7 +57,7 @@ type Options struct {
 	Required  Claims           // nil: DefaultClaims; an empty one asks for nothing
 	RolesName string           // the claim that holds the roles; "": _couchdb.roles
 	RolesPath string           // where they are in nested objects, such as `realm_access.roles`; it wins over RolesName
-	Leeway    time.Duration    // how far clocks may differ where exp and nbf are checked, to the second
+	Leeway    time.Duration    // how far clocks may differ where exp and nbf are checked, to the second; an Identity's Expires includes it
 	Now       func() time.Time // nil: time.Now
 }
 
@@ -80,7 +80,7 @@ type verified struct {
 
 // failure is a token whose signature was wrong.
 type failure struct {
-	refusal *auth.Refusal
+	refusal error
 	until   int64 // Unix seconds
 }
 
@@ -124,30 +124,33 @@ func (b *Bearer) Authenticate(r *http.Request) (auth.Identity, error) {
 	return b.Verify(token)
 }
 
-// Verify returns who a token is from. It fails with an *auth.Refusal. The Identity's Credential is the name of the key that signed it.
+// Verify returns who a token is from. It fails with an *auth.Refusal. The Identity's Credential is the name of the key that signed it; a Refusal's
+// is that of the key which the token selects, and its User the sub that the token claims, as far as it could be read.
 func (b *Bearer) Verify(token string) (auth.Identity, error) {
 	if len(token) > maxToken {
-		return auth.Identity{}, refuse(http.StatusBadRequest, "Authentication token is too long")
+		return auth.Identity{}, refuse(http.StatusBadRequest, "Authentication token is too long").About(b.Name(), "", "")
 	}
 	var stack [1024]byte
 	hash := tokenHash(sha256.Sum256(append(stack[:0], token...)))
 	now := b.o.Now().Unix()
 	if v, ok := b.verified.GetIfPresent(hash); ok && now < v.until {
 		if err := b.inTime(v.exp, v.nbf, now); err != nil {
-			return auth.Identity{}, err
+			return auth.Identity{}, claimed{v.id.Name, v.id.Credential}.in(err)
 		}
 		return v.id, nil
 	}
 	if f, ok := b.failed.GetIfPresent(hash); ok && now < f.until {
 		return auth.Identity{}, f.refusal
 	}
-	v, err := b.verify(token, now)
-	if err != nil {
-		if wrong, ok := errors.AsType[*signatureError](err); ok {
-			b.failed.Set(hash, &failure{wrong.Refusal, now + int64(rememberFailureFor/time.Second)})
-			return auth.Identity{}, wrong.Refusal
-		}
+	var said claimed
+	v, err := b.verify(token, now, &said)
+	if wrong, ok := errors.AsType[*signatureError](err); ok {
+		err = said.in(wrong.Refusal)
+		b.failed.Set(hash, &failure{err, now + int64(rememberFailureFor/time.Second)})
 		return auth.Identity{}, err
+	}
+	if err != nil {
+		return auth.Identity{}, said.in(err)
 	}
 	v.until = now + int64(rememberFor/time.Second)
 	b.verified.Set(hash, v)
@@ -157,8 +160,19 @@ func (b *Bearer) Verify(token string) (auth.Identity, error) {
 // signatureError is the one failure that costs enough to be remembered. It does not depend on the time.
 type signatureError struct{ *auth.Refusal }
 
-// verify goes through spec §4.2 step by step.
-func (b *Bearer) verify(token string, now int64) (*verified, error) {
+// claimed is what a token says of itself, for the operator to read when it is refused. Nothing has proved it.
+type claimed struct{ user, key string }
+
+// in puts it into a refusal.
+func (c claimed) in(err error) error {
+	if refusal, ok := err.(*auth.Refusal); ok {
+		return refusal.About("jwt", c.user, c.key)
+	}
+	return err
+}
+
+// verify goes through spec §4.2 step by step, and notes what the token says of itself as soon as that is known.
+func (b *Bearer) verify(token string, now int64, said *claimed) (*verified, error) {
 	head, payload, signature, ok := split(token)
 	if !ok {
 		return nil, refuse(http.StatusBadRequest, malformed)
@@ -167,41 +181,52 @@ func (b *Bearer) verify(token string, now int64) (*verified, error) {
 	if err != nil {
 		return nil, err
 	}
+	said.key = h.keyName()
 	claims, err := decodePart(payload)
 	if err != nil {
 		return nil, err
 	}
+	sub := claims.get("sub")
+	said.user, _ = str(sub)
 	exp, nbf, err := b.checkClaims(&h, claims, now)
 	if err != nil {
 		return nil, err
 	}
-	k, err := b.o.Keys.find(&h)
+	k, err := b.o.Keys.verify(&h, token[:len(head)+1+len(payload)], signature)
 	if err != nil {
 		return nil, err
-	}
-	sig, err := decodeBase64(signature)
-	if err != nil || h.alg.method.Verify(token[:len(head)+1+len(payload)], sig, k.public) != nil {
-		return nil, &signatureError{refuse(http.StatusBadRequest, h.alg.mismatch)}
 	}
 	roles, err := b.roles(claims)
 	if err != nil {
 		return nil, err
 	}
-	sub := claims.get("sub")
-	if sub == nil {
+	switch {
+	case sub == nil:
 		return nil, refuse(http.StatusUnauthorized, "Token missing sub claim.")
-	}
-	name, ok := str(sub)
-	if !ok || name == "" {
+	case said.user == "": // or no string at all
 		return nil, refuse(http.StatusBadRequest, "Invalid sub claim")
 	}
-	id := auth.Identity{Name: name, Roles: roles, Method: b.Name(), Credential: k.name, Expires: expiry(exp)}
+	expires := expiry(exp + b.leeway())
+	id := auth.Identity{Name: said.user, Roles: roles, Method: b.Name(), Credential: k.name, Expires: expires}
 	return &verified{id: id, exp: exp, nbf: nbf}, nil
+}
+
+// verify checks a signature with the key that the header selects, and returns that key.
+func (k *Keys) verify(h *header, signed, signature string) (*key, error) {
+	found, err := k.find(h)
+	if err != nil {
+		return nil, err
+	}
+	sig, err := decodeBase64(signature)
+	if err != nil || h.alg.method.Verify(signed, sig, found.public) != nil {
+		return nil, &signatureError{refuse(http.StatusBadRequest, h.alg.mismatch)}
+	}
+	return found, nil
 }
 
 // find returns the key that a token selects.
 func (k *Keys) find(h *header) (*key, error) {
-	found := k.lookup(h.alg.family, h.kid)
+	found := k.lookup(h.keyName())
 	switch {
 	case found == nil:
 		return nil, refuse(http.StatusBadRequest, "Unknown kid")
@@ -300,7 +325,7 @@ func (b *Bearer) time(claims object, name string) (float64, error) {
 
 // inTime compares with whole seconds, strictly on both sides, as CouchDB does. No comparison with NaN holds.
 func (b *Bearer) inTime(exp, nbf float64, now int64) error {
-	leeway := float64(b.o.Leeway / time.Second)
+	leeway := b.leeway()
 	if nbf >= float64(now)+leeway {
 		// CouchDB's nbf must be before now; with a leeway, before now and the leeway.
 		return refuse(http.StatusUnauthorized, "nbf not in past")
@@ -310,6 +335,9 @@ func (b *Bearer) inTime(exp, nbf float64, now int64) error {
 	}
 	return nil
 }
+
+// leeway is in whole seconds, as the times that it is added to.
+func (b *Bearer) leeway() float64 { return float64(b.o.Leeway / time.Second) }
 
 // expiry is a NumericDate as a time; none, and one beyond the year 9999, is the zero Time: it does not end.
 func expiry(exp float64) time.Time {

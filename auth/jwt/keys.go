@@ -65,11 +65,11 @@ func (k *Keys) Len() int {
 	return len(k.byName)
 }
 
-func (k *Keys) lookup(f family, kid string) *key {
+func (k *Keys) lookup(name string) *key {
 	if k == nil {
 		return nil
 	}
-	return k.byName[string(f)+":"+kid]
+	return k.byName[name]
 }
 
 // badKeyReason is what CouchDB says to a token that selects such an entry.

@@ -44,6 +44,9 @@ type header struct {
 	hasKid  bool
 }
 
+// keyName is the name in a set of the key that the header selects.
+func (h *header) keyName() string { return string(h.alg.family) + ":" + h.kid }
+
 // split takes a token apart at its two dots.
 func split(token string) (head, payload, signature string, ok bool) {
 	head, rest, ok := strings.Cut(token, ".")
