@@ -168,3 +168,39 @@ func TestArchiveRoundTrip(t *testing.T) {
 		}
 	}
 }
+
+// FuzzExtract asserts that an archive that is taken has put exactly the files it names into the directory, and that none, taken or not, puts
+// anything elsewhere or more than its own size.
+func FuzzExtract(f *testing.F) {
+	var archive bytes.Buffer
+	w := newArchiveWriter(&archive, time.Unix(1, 0))
+	if err := errors.Join(w.add("store/a", 3, strings.NewReader("aaa")), w.add("parlor.ini", 4, strings.NewReader("[s]\n")), w.close()); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(archive.Bytes())
+	f.Add(archive.Bytes()[:1600])
+	f.Fuzz(func(t *testing.T, archive []byte) {
+		above := t.TempDir()
+		dir := filepath.Join(above, "in")
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		names, err := extractAll(t, dir, archive)
+		var found []string
+		size := int64(0)
+		walk := filepath.WalkDir(above, func(file string, entry fs.DirEntry, err error) error {
+			if err != nil || entry.IsDir() {
+				return err
+			}
+			info, err := entry.Info()
+			size += info.Size()
+			found = append(found, filepath.ToSlash(strings.TrimPrefix(file, dir+string(filepath.Separator))))
+			return err
+		})
+		slices.Sort(names)
+		slices.Sort(found)
+		if walk != nil || err == nil && !slices.Equal(names, found) || size > int64(len(archive)) {
+			t.Fatalf("names %q, files %q of %d bytes, %v, %v", names, found, size, err, walk)
+		}
+	})
+}

@@ -23,19 +23,23 @@ type client struct {
 }
 
 // serverFlags are the flags that say which server a command talks to.
-type serverFlags struct{ url, data *string }
+type serverFlags struct {
+	set       *flags
+	url, data *string
+}
 
 func (f *flags) server() serverFlags {
 	return serverFlags{
+		set:  f,
 		url:  f.String("url", "", "the server, as http://NAME:PASSWORD@HOST:PORT; better in PARLOR_URL, where the password is not seen by others.\nWithout either the server of the data directory is asked, through its socket"),
 		data: f.String("data", defaultData, "the data directory of a server on this machine"),
 	}
 }
 
-// client returns a client of the server that the flags, or PARLOR_URL, name.
+// client returns a client of the server that the flags or, without flags, PARLOR_URL name.
 func (p *program) client(f serverFlags) (*client, error) {
 	raw := *f.url
-	if raw == "" {
+	if raw == "" && !f.set.given("data") {
 		raw = p.getenv("PARLOR_URL")
 	}
 	if raw == "" {

@@ -155,9 +155,16 @@ func (f *flags) parse(args []string, least, most int) ([]string, error) {
 	return rest, nil
 }
 
+// given reports whether a flag was on the command line.
+func (f *flags) given(name string) bool {
+	found := false
+	f.Visit(func(set *flag.Flag) { found = found || set.Name == name })
+	return found
+}
+
 func (f *flags) usage() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Usage: parlor %s [flags] %s\n\n%s\n", f.Name(), f.args, f.help)
+	fmt.Fprintf(&b, "Usage: %s\n\n%s\n", strings.TrimSpace("parlor "+f.Name()+" [flags] "+f.args), f.help)
 	any := false
 	f.VisitAll(func(*flag.Flag) { any = true })
 	if any {
