@@ -39,11 +39,9 @@ const maxOffset = 100_000
 
 func (s *Server) allDocs(r *request) error    { return s.list(r, allIDs) }
 func (s *Server) designDocs(r *request) error { return s.list(r, designIDs) }
-func (s *Server) localDocs(r *request) error  { return s.list(r, localIDs) }
 
 func (s *Server) allDocsQueries(r *request) error    { return s.listQueries(r, allIDs) }
 func (s *Server) designDocsQueries(r *request) error { return s.listQueries(r, designIDs) }
-func (s *Server) localDocsQueries(r *request) error  { return s.listQueries(r, localIDs) }
 
 // list answers GET and POST of a listing. What the query says counts more than what the body says, as in CouchDB.
 func (s *Server) list(r *request, ns namespace) error {
@@ -79,7 +77,7 @@ func (s *Server) list(r *request, ns namespace) error {
 	return stopped(st.write())
 }
 
-// listQueries answers several listings in one. What a query says counts more than the parameters of the request.
+// listQueries answers several listings in one.
 func (s *Server) listQueries(r *request, ns namespace) error {
 	if err := r.needJSON(); err != nil {
 		return err
@@ -89,37 +87,14 @@ func (s *Server) listQueries(r *request, ns namespace) error {
 		return err
 	}
 	defer release()
-	queries := objectMember(body, "queries")
-	if queries == nil {
-		return badRequest("POST body must include `queries` parameter.")
-	}
-	if queries[0] != '[' {
-		return badRequest("`queries` member must be an array.")
-	}
-	base := listing{limit: -1}
-	if err := base.setQuery(r); err != nil {
-		return err
-	}
 	// All are judged before the first is answered, and read again then, so that they need not all be held.
-	each := func(fn func(l *listing) error) error {
-		return elements(queries, func(query jsontext.Value) error {
-			if query[0] != '{' {
-				return badRequest("`queries` member must be an array of objects.")
-			}
-			l := base
-			if err := l.setBody(query); err != nil {
-				return err
-			}
-			return fn(&l)
-		})
-	}
-	if err := each((*listing).check); err != nil {
+	if err := eachQuery(r, body, (*listing).check); err != nil {
 		return err
 	}
 	st := newStream(r)
 	st.buf = append(st.buf, `{"results":[`...)
 	separator := "\r\n"
-	err = each(func(l *listing) error {
+	err = eachQuery(r, body, func(l *listing) error {
 		st.buf = append(st.buf, separator...)
 		separator = ",\r\n"
 		if len(l.keys) == 1 {
@@ -133,6 +108,31 @@ func (s *Server) listQueries(r *request, ns namespace) error {
 	}
 	st.buf = append(st.buf, "\r\n]}\n"...)
 	return stopped(st.write())
+}
+
+// eachQuery calls fn with the queries in a body until it fails. What a query says counts more than the parameters of the request.
+func eachQuery(r *request, body jsontext.Value, fn func(l *listing) error) error {
+	queries := objectMember(body, "queries")
+	if queries == nil {
+		return badRequest("POST body must include `queries` parameter.")
+	}
+	if queries[0] != '[' {
+		return badRequest("`queries` member must be an array.")
+	}
+	base := listing{limit: -1}
+	if err := base.setQuery(r); err != nil {
+		return err
+	}
+	return elements(queries, func(query jsontext.Value) error {
+		if query[0] != '{' {
+			return badRequest("`queries` member must be an array of objects.")
+		}
+		l := base
+		if err := l.setBody(query); err != nil {
+			return err
+		}
+		return fn(&l)
+	})
 }
 
 // rowWriter writes the rows of one listing.
@@ -361,11 +361,11 @@ func (out *rowWriter) separate() {
 	out.rows++
 }
 
-// doc appends the document to a row and ends it. What the caller may not see of _users is null.
+// doc appends the document to a row and ends it. What the caller may not see is null.
 func (out *rowWriter) doc(doc *store.Doc) (err error) {
 	out.st.buf = append(out.st.buf, `,"doc":`...)
-	if doc != nil && out.r.db.Name() == usersDatabase {
-		if doc, err = out.s.userView(out.r, doc); err != nil {
+	if doc != nil {
+		if doc, err = out.s.visible(out.r, doc); err != nil {
 			doc = nil
 		}
 	}
@@ -380,7 +380,7 @@ func (out *rowWriter) doc(doc *store.Doc) (err error) {
 	return out.st.spill()
 }
 
-// writeKeys writes a row for each key, in the order asked.
+// writeKeys writes a row for each key, in the order asked. Ids of another namespace are passed over.
 func (out *rowWriter) writeKeys() error {
 	keys := out.l.keys
 	if out.l.descending {
@@ -401,23 +401,7 @@ func (out *rowWriter) writeKeys() error {
 			break
 		}
 		out.left--
-		var err error
-		switch {
-		case !isText:
-			err = store.ErrNotFound
-		case out.ns == localIDs:
-			err = out.localKey(strings.TrimPrefix(id, localPrefix))
-		default:
-			err = out.keyRow(id)
-		}
-		if errors.Is(err, store.ErrNotFound) {
-			out.separate()
-			out.st.buf = append(out.st.buf, `{"key":`...)
-			out.st.buf = append(out.st.buf, key...)
-			out.st.buf = append(out.st.buf, `,"error":"not_found"}`...)
-			err = nil
-		}
-		if err != nil {
+		if err := out.writeKey(key, id, isText); err != nil {
 			return err
 		}
 		if err := out.st.spill(); err != nil {
@@ -427,6 +411,25 @@ func (out *rowWriter) writeKeys() error {
 			return err
 		}
 	}
+	return nil
+}
+
+// writeKey writes the row of one key, which names no document when it is no string.
+func (out *rowWriter) writeKey(key jsontext.Value, id string, isText bool) error {
+	err := error(store.ErrNotFound)
+	switch {
+	case isText && out.ns == localIDs:
+		err = out.localKey(strings.TrimPrefix(id, localPrefix))
+	case isText:
+		err = out.keyRow(id)
+	}
+	if !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	out.separate()
+	out.st.buf = append(out.st.buf, `{"key":`...)
+	out.st.buf = append(out.st.buf, key...)
+	out.st.buf = append(out.st.buf, `,"error":"not_found"}`...)
 	return nil
 }
 
@@ -453,85 +456,6 @@ func (out *rowWriter) keyRow(id string) error {
 	}
 	out.st.buf = append(out.st.buf, '}')
 	return nil
-}
-
-// writeLocals writes the _local documents between the bounds.
-func (out *rowWriter) writeLocals() error {
-	rng, ok := out.l.span()
-	if ok {
-		rng, ok = within(rng, localPrefix)
-	}
-	if !ok {
-		return nil
-	}
-	rng.From = strings.TrimPrefix(rng.From, localPrefix)
-	if id, in := strings.CutPrefix(rng.To, localPrefix); in {
-		rng.To = id
-	} else {
-		rng.To, rng.HasTo, rng.ExclusiveTo = "", false, false
-	}
-	var last string
-	for full := true; full && out.left != 0; {
-		full = false
-		n := 0
-		err := out.r.db.Locals(rng, func(doc *store.Local) bool {
-			last = strings.Clone(doc.ID)
-			n++
-			if out.skip > 0 {
-				out.skip--
-			} else {
-				out.left = max(out.left-1, -1)
-				out.local(doc)
-			}
-			full = n == scanRows || len(out.st.buf) >= pageBytes
-			return !full && out.left != 0
-		})
-		if err != nil {
-			return err
-		}
-		if err := out.st.spill(); err != nil {
-			return err
-		}
-		if err := out.r.Context().Err(); err != nil {
-			return err
-		}
-		rng = after(rng, last)
-	}
-	return nil
-}
-
-func (out *rowWriter) localKey(id string) error {
-	doc, err := out.r.db.Local(id)
-	if err != nil {
-		return err
-	}
-	out.local(doc)
-	return nil
-}
-
-// local appends the row of a _local document.
-func (out *rowWriter) local(doc *store.Local) {
-	out.separate()
-	dst := append(out.st.buf, `{"id":`...)
-	dst = appendString(dst, localPrefix+doc.ID)
-	dst = append(dst, `,"key":`...)
-	dst = appendString(dst, localPrefix+doc.ID)
-	dst = append(dst, `,"value":{"rev":"0-`...)
-	dst = strconv.AppendUint(dst, doc.N, 10)
-	dst = append(dst, `"}`...)
-	if out.l.docs {
-		dst = append(dst, `,"doc":{"_id":`...)
-		dst = appendString(dst, localPrefix+doc.ID)
-		dst = append(dst, `,"_rev":"0-`...)
-		dst = strconv.AppendUint(dst, doc.N, 10)
-		dst = append(dst, '"')
-		if len(doc.Body) > len(`{}`) {
-			dst = append(append(dst, ','), doc.Body[1:]...)
-		} else {
-			dst = append(dst, '}')
-		}
-	}
-	out.st.buf = append(dst, '}')
 }
 
 // appendShown appends a document, with its history read from the store where what is shown needs it.

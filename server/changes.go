@@ -298,18 +298,17 @@ func (src *changesSource) readDocs(ctx context.Context, f *feed, since uint64) (
 		}
 		told += n
 	}
-	if told == len(src.batch) {
-		return at, more, nil
-	}
-	// The limit was reached before the end of what was read.
-	at, src.below = since, start
-	if told > 0 {
-		at = src.batch[told-1].seq
-		if src.descending {
-			src.below = at
+	if told < len(src.batch) {
+		// The limit was reached before the end of what was read.
+		at, src.below, more = since, start, true
+		if told > 0 {
+			at = src.batch[told-1].seq
+			src.below = min(start, at)
 		}
 	}
-	return at, true, nil
+	// What waits for the next change must not keep documents in memory.
+	clear(src.batch)
+	return at, more, nil
 }
 
 // tell judges a first part of the changes, as many as fit in memory, and writes the rows of those that pass. It returns how many
@@ -361,7 +360,7 @@ func (src *changesSource) judge(ctx context.Context, batch []heldChange) (n int,
 			if err != nil {
 				return n, err
 			}
-			if i == 0 {
+			if i == 0 && src.docs {
 				held.doc = doc
 			}
 			known, docs, size = append(known, leaf), append(docs, text), size+len(text)

@@ -219,8 +219,9 @@ func (s *Server) designFunction(db *store.DB, design string, path ...string) (co
 	return code, modules, nil
 }
 
-// credentialHeaders are not shown to functions: whoever may write a design document may not thereby collect others' credentials.
-var credentialHeaders = []string{"Authorization", "Cookie", "Proxy-Authorization", "X-Auth-Couchdb-Token"}
+// credentialHeaders are not shown to functions: whoever may write a design document may not thereby collect others' credentials. Nor is
+// the header that [chttpd_auth] x_auth_token names.
+var credentialHeaders = []string{"Authorization", "Cookie", "Proxy-Authorization"}
 
 // filterRequest is the request object of a filter function, with the members that CouchDB gives it. Credentials are left out.
 func (s *Server) filterRequest(r *request, body jsontext.Value) ([]byte, error) {
@@ -243,20 +244,9 @@ func (s *Server) filterRequest(r *request, body jsontext.Value) ([]byte, error) 
 	}
 	dst = append(dst, `,"raw_path":`...)
 	dst = appendString(dst, r.RequestURI)
-	dst = append(dst, `,"query":{`...)
-	for name := range r.params {
-		dst = append(appendString(appendComma(dst), name), ':')
-		dst = appendQueryValue(dst, name, r.param(name))
-	}
-	dst = append(dst, `},"headers":{"Host":`...)
-	dst = appendString(dst, r.Host)
-	for name, values := range r.Header {
-		if !slices.Contains(credentialHeaders, name) {
-			dst = append(appendString(append(dst, ','), name), ':')
-			dst = appendString(dst, strings.Join(values, ", "))
-		}
-	}
-	dst = append(dst, `},"body":`...)
+	dst = appendQuery(append(dst, `,"query":`...), r)
+	dst = appendHeaders(append(dst, `,"headers":`...), r)
+	dst = append(dst, `,"body":`...)
 	if body == nil {
 		dst = append(dst, `"undefined"`...)
 	} else {
@@ -272,6 +262,29 @@ func (s *Server) filterRequest(r *request, body jsontext.Value) ([]byte, error) 
 	dst = appendUserCtx(dst, r)
 	dst = append(dst, `,"secObj":`...)
 	return append(append(dst, r.sec.raw...), '}'), nil
+}
+
+// appendQuery appends the query as an object.
+func appendQuery(dst []byte, r *request) []byte {
+	dst = append(dst, '{')
+	for name := range r.params {
+		dst = append(appendString(appendComma(dst), name), ':')
+		dst = appendQueryValue(dst, name, r.param(name))
+	}
+	return append(dst, '}')
+}
+
+// appendHeaders appends the headers as an object, without credentials.
+func appendHeaders(dst []byte, r *request) []byte {
+	dst = appendString(append(dst, `{"Host":`...), r.Host)
+	token := http.CanonicalHeaderKey(r.set.snap.String("X-Auth-CouchDB-Token", "x_auth_token", "chttpd_auth", "couch_httpd_auth"))
+	for name, values := range r.Header {
+		if name != token && !slices.Contains(credentialHeaders, name) {
+			dst = append(appendString(append(dst, ','), name), ':')
+			dst = appendString(dst, strings.Join(values, ", "))
+		}
+	}
+	return append(dst, '}')
 }
 
 // appendQueryValue appends a query parameter as functions see it: keys are JSON, all else is text.

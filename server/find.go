@@ -156,7 +156,7 @@ func (f *finder) scan() error {
 	return nil
 }
 
-// examine writes a document if it is selected. What the caller may not see of _users cannot be selected by either.
+// examine writes a document if it is selected. What the caller may not see cannot be selected by either.
 func (f *finder) examine(row *store.Row) error {
 	f.examined++
 	doc, err := f.r.db.LeafDoc(row.ID, row.Seq, row.Leaf)
@@ -169,10 +169,8 @@ func (f *finder) examine(row *store.Row) error {
 	if err != nil {
 		return err
 	}
-	if f.r.db.Name() == usersDatabase {
-		if doc, err = f.s.userView(f.r, doc); err != nil {
-			return nil
-		}
+	if doc, err = f.s.visible(f.r, doc); err != nil {
+		return nil
 	}
 	text, err := f.s.appendShown(nil, f.r.db, doc, shown{conflicts: f.q.Conflicts})
 	if err != nil || !f.q.Selector.Match(text) {
