@@ -33,7 +33,7 @@ func (ts *testServer) isEmpty(t *testing.T, db string) {
 		t.Fatal(err)
 	}
 	info, err := d.Info()
-	if err != nil || info.DocCount+info.DelCount != 0 || info.UpdateSeq != 0 {
+	if err != nil || info.DocCount+info.DelCount != 0 || info.UpdateSeq != 0 || info.FileBytes != 0 {
 		t.Errorf("%s holds something: %+v, %v", db, info, err)
 	}
 }
