@@ -17,7 +17,8 @@ type BudgetOptions struct {
 }
 
 // Budget bounds how often an address may present credentials that are costly to verify and wrong, such as tokens with bad signatures: a token
-// bucket for each. It is safe for concurrent use, and its memory is bounded.
+// bucket for each. It is safe for concurrent use, and its memory is bounded. A nil Budget bounds
+// nothing.
 //
 //	giveBack, err := budget.Take(address)
 //	if err != nil {
@@ -64,6 +65,9 @@ func NewBudget(o BudgetOptions) *Budget {
 // Take takes one failure from an address's budget in advance; giveBack, which may be called once, returns it when there was none. It fails with a
 // *Refusal, 429 with Retry-After, when nothing is left. IPv6 addresses share the budget of their /64, unknown ones (the zero Addr) one budget.
 func (b *Budget) Take(address netip.Addr) (giveBack func(), err error) {
+	if b == nil {
+		return func() {}, nil
+	}
 	key := network(address)
 	b.mu.Lock()
 	defer b.mu.Unlock()

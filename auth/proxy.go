@@ -118,7 +118,7 @@ func (p *Proxy) Authenticate(r *http.Request) (Identity, error) {
 	}
 	name := names[0]
 	if p.o.Required && (len(tokens) == 0 || !p.vouched(name, tokens[0])) {
-		return Identity{}, unauthorized("Proxy authentication token is missing or wrong.")
+		return Identity{}, about(unauthorized("Proxy authentication token is missing or wrong."), p.Name(), name, "")
 	}
 	if name == "" {
 		return Identity{}, unauthorized("Proxy authentication user name is empty.")

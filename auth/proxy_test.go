@@ -124,8 +124,11 @@ func TestProxyRefuses(t *testing.T) {
 			}
 			continue
 		}
-		if refusal, ok := errors.AsType[*auth.Refusal](err); !ok || refusal.Status != tt.status {
+		refusal, ok := errors.AsType[*auth.Refusal](err)
+		if !ok || refusal.Status != tt.status {
 			t.Errorf("%s: %v, want %d", tt.name, err, tt.status)
+		} else if tt.name == "no token" && (refusal.Method != "proxy" || refusal.User != "foo") {
+			t.Errorf("the log is not told who it was: %+v", refusal)
 		}
 	}
 }

@@ -125,7 +125,16 @@ func (v *Verifier) Authenticate(r *http.Request) (auth.Identity, error) {
 	if err != nil {
 		return auth.Identity{}, err
 	}
-	credential, err := v.lookup(r.Context(), &claim)
+	id, err := v.verify(r, params, &claim)
+	if refusal, ok := errors.AsType[*auth.Refusal](err); ok {
+		err = refusal.About(v.Name(), "", claim.credential())
+	}
+	return id, err
+}
+
+// verify goes from the cheap checks to the costly ones, and uses the nonce up when all but the user is right.
+func (v *Verifier) verify(r *http.Request, params []parameter, claim *claim) (auth.Identity, error) {
+	credential, err := v.lookup(r.Context(), claim)
 	if err != nil {
 		return auth.Identity{}, err
 	}
@@ -134,7 +143,6 @@ func (v *Verifier) Authenticate(r *http.Request) (auth.Identity, error) {
 		return auth.Identity{}, badRequest("PLAINTEXT signatures are taken over TLS only.")
 	}
 	if claim.once {
-		// Before the signature is checked, so that a stale request costs nothing.
 		if err := v.o.Nonces.inTime(claim.timestamp); err != nil {
 			return auth.Identity{}, v.unauthorized(err.Error())
 		}
@@ -154,11 +162,11 @@ func (v *Verifier) Authenticate(r *http.Request) (auth.Identity, error) {
 		return auth.Identity{}, v.unauthorized("Invalid signature value.")
 	}
 	if claim.once {
-		if err := v.use(&claim); err != nil {
+		if err := v.use(claim); err != nil {
 			return auth.Identity{}, err
 		}
 	}
-	return v.identity(r.Context(), &claim, credential.User)
+	return v.identity(r.Context(), claim, credential.User)
 }
 
 // claim is what the OAuth parameters of a request say.
@@ -168,6 +176,14 @@ type claim struct {
 	signature, nonce string
 	timestamp        int64
 	once             bool // there are a timestamp and a nonce; only PLAINTEXT may go without
+}
+
+// credential names the consumer and the token, for logs and revocation.
+func (c *claim) credential() string {
+	if c.token == "" {
+		return c.consumer
+	}
+	return c.consumer + "/" + c.token
 }
 
 // readClaim takes the OAuth parameters apart (RFC 5849 §3.1 and §3.2).
@@ -269,11 +285,7 @@ func (v *Verifier) identity(ctx context.Context, c *claim, name string) (auth.Id
 	if u.Admin && !slices.Contains(roles, "_admin") {
 		roles = append([]string{"_admin"}, roles...)
 	}
-	credential := c.consumer
-	if c.token != "" {
-		credential += "/" + c.token
-	}
-	return auth.Identity{Name: u.Name, Roles: roles, Method: v.Name(), Credential: credential, Local: true}, nil
+	return auth.Identity{Name: u.Name, Roles: roles, Method: v.Name(), Credential: c.credential(), Local: true}, nil
 }
 
 func (v *Verifier) unauthorized(reason string) *auth.Refusal {

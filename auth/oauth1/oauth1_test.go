@@ -287,6 +287,9 @@ func TestUsersMustExist(t *testing.T) {
 	c.token, c.tokenSecret = "token2", "other"
 	id, err := v.Authenticate(c.request("/", nil))
 	refused(t, "token of a user who is not there", id, err, 401, "unauthorized")
+	if refusal, ok := errors.AsType[*auth.Refusal](err); !ok || refusal.Method != "oauth" || refusal.Credential != "consumer1/token2" {
+		t.Errorf("the log is not told which credential it was: %+v", refusal)
+	}
 
 	broken := errors.New("disk")
 	v, c, _ = started(t, func(o *oauth1.Options) { o.Users = failing{broken} })
