@@ -233,11 +233,11 @@ func (p *Passwords) slow(ctx context.Context, s *passwordSettings, stored *passw
 
 	err := s.Policy.Verify(*stored, pass)
 	if errors.Is(err, password.ErrMismatch) || errors.Is(err, password.ErrBadHash) {
-		if rest := s.rest(stored); rest.Iterations > 0 {
+		if rest, more := s.rest(stored); more {
 			_ = password.Policy{}.Verify(rest, pass) // only the time that it takes counts
 		}
 	}
-	for _, config := range []error{password.ErrIterLow, password.ErrIterHigh, password.ErrPRF} {
+	for _, config := range []error{password.ErrIterLow, password.ErrIterHigh, password.ErrPRF, password.ErrArgon2} {
 		if errors.Is(err, config) {
 			return forbidden(config.Error())
 		}
@@ -248,14 +248,22 @@ func (p *Passwords) slow(ctx context.Context, s *passwordSettings, stored *passw
 	return nil
 }
 
-// rest is what remains of the decoy's work after stored has been tried: a wrong password for an old, cheap hash, or for one that cannot
-// be read, must not be refused sooner than an unknown name.
-func (s *passwordSettings) rest(stored *password.Hash) password.Hash {
-	rest := s.decoy
-	if stored.Scheme == password.PBKDF2 || stored.Scheme == password.SimplePBKDF2 {
-		rest.Iterations -= stored.Iterations
+// rest is what remains of the decoy's work after stored has been tried, if anything: a wrong password for an old, cheap hash, or for one that cannot
+// be read, must not be refused sooner than an unknown name. Work of two kinds cannot be set off against each other, so then it is all of it.
+func (s *passwordSettings) rest(stored *password.Hash) (rest password.Hash, more bool) {
+	rest = s.decoy
+	switch rest.Scheme {
+	case password.PBKDF2, password.SimplePBKDF2:
+		if stored.Scheme == password.PBKDF2 || stored.Scheme == password.SimplePBKDF2 {
+			rest.Iterations -= stored.Iterations
+		}
+		return rest, rest.Iterations > 0
+	case password.Argon2id:
+		work := func(h *password.Hash) int { return h.Argon2.Memory * h.Argon2.Time }
+		return rest, stored.Scheme != password.Argon2id || work(stored) < work(&rest)
+	default:
+		return rest, false // it costs next to nothing
 	}
-	return rest
 }
 
 // recall reports whether a password is remembered, and marks it as used.
@@ -300,7 +308,9 @@ func (p *Passwords) key(name, pass string, h *password.Hash) (key credentialKey)
 		buf = binary.AppendUvarint(buf, uint64(len(field)))
 		buf = append(buf, field...)
 	}
-	buf = binary.AppendVarint(buf, int64(h.Iterations))
+	for _, number := range [...]int{h.Iterations, h.Argon2.Memory, h.Argon2.Time, h.Argon2.Parallelism} {
+		buf = binary.AppendVarint(buf, int64(number))
+	}
 	d.mac.Reset()
 	d.mac.Write(buf)
 	d.mac.Sum(d.sum[:0])

@@ -108,12 +108,15 @@ func TestPolicyRefusals(t *testing.T) {
 	odd := hashOf(t, "apple")
 	odd.PRF = "md5"
 	users.Put(auth.User{Name: "odd", Password: odd})
+	users.Put(auth.User{Name: "greedy", Password: password.Hash{Scheme: password.Argon2id, Salt: "x", Key: "00", Argon2: password.Argon2{Memory: 4 << 20, Time: 1, Parallelism: 1}}})
 	p := auth.NewPasswords(users, auth.PasswordOptions{Policy: cheap})
 	if _, err := p.Verify(t.Context(), "anna", "apple"); err != nil {
 		t.Fatal(err)
 	}
 	_, err := p.Verify(t.Context(), "odd", "apple")
 	wantRefusal(t, "unknown prf", err, 403, "PRF is invalid")
+	_, err = p.Verify(t.Context(), "greedy", "apple")
+	wantRefusal(t, "4 GiB of memory", err, 403, "Argon2 parameters are out of range for this server")
 	p.Configure(auth.PasswordOptions{Policy: password.Policy{Iterations: 100, MinIterations: 11}})
 	_, err = p.Verify(t.Context(), "anna", "apple")
 	wantRefusal(t, "a remembered password under a stricter policy", err, 403, "Iteration count is too low for this server")
@@ -128,7 +131,8 @@ func TestPolicyRefusals(t *testing.T) {
 func TestUpgrade(t *testing.T) {
 	t.Parallel()
 	var upgraded []string
-	p := auth.NewPasswords(people(t), auth.PasswordOptions{
+	users := people(t)
+	p := auth.NewPasswords(users, auth.PasswordOptions{
 		Policy:  password.Policy{Iterations: 20},
 		Upgrade: func(_ context.Context, u *auth.User, pass string) { upgraded = append(upgraded, u.Name+":"+pass) },
 	})
@@ -139,6 +143,24 @@ func TestUpgrade(t *testing.T) {
 	if len(upgraded) != 1 || upgraded[0] != "anna:apple" {
 		t.Errorf("upgraded: %q, want anna alone, once", upgraded)
 	}
+	argon2 := password.Policy{Scheme: password.Argon2id, Argon2: password.Argon2{Memory: 64, Time: 1, Parallelism: 1}}
+	p.Configure(auth.PasswordOptions{Policy: argon2, Upgrade: func(_ context.Context, u *auth.User, pass string) {
+		anna := auth.User{Name: u.Name, Roles: u.Roles}
+		var err error
+		if anna.Password, err = argon2.New(pass, u.Password.Salt); err != nil {
+			t.Error(err)
+		}
+		users.Put(anna)
+	}})
+	for range 3 { // under the old hash, under the new one, remembered
+		if u, err := p.Verify(t.Context(), "anna", "apple"); err != nil || u.Password.Salt != annaSalt {
+			t.Errorf("upgraded to argon2id: %+v, %v", u, err)
+		}
+	}
+	if u, _ := users.User(t.Context(), "anna"); u.Password.Scheme != password.Argon2id || argon2.Outdated(u.Password) {
+		t.Errorf("after the upgrade: %+v", u.Password)
+	}
+	p = auth.NewPasswords(people(t), auth.PasswordOptions{})
 	p.Configure(auth.PasswordOptions{Policy: cheap, Upgrade: func(_ context.Context, u *auth.User, _ string) { t.Errorf("%s has a hash as configured", u.Name) }})
 	if _, err := p.Verify(t.Context(), "anna", "apple"); err != nil {
 		t.Error(err)

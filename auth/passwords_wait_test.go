@@ -107,6 +107,9 @@ func TestKeyKeepsFieldsApart(t *testing.T) {
 		"scheme":       p.key("a", "bc", change(func(h *password.Hash) { h.Scheme = password.Simple })),
 		"prf":          p.key("a", "bc", change(func(h *password.Hash) { h.PRF = "sha256" })),
 		"iterations":   p.key("a", "bc", change(func(h *password.Hash) { h.Iterations = 11 })),
+		"memory":       p.key("a", "bc", change(func(h *password.Hash) { h.Argon2.Memory = 10 })),
+		"time":         p.key("a", "bc", change(func(h *password.Hash) { h.Argon2.Time = 10 })),
+		"lanes":        p.key("a", "bc", change(func(h *password.Hash) { h.Argon2.Parallelism = 10 })),
 		"salt":         p.key("a", "bc", change(func(h *password.Hash) { h.Salt = "sal" })),
 		"key":          p.key("a", "bc", change(func(h *password.Hash) { h.Key = "kez" })),
 		"salt and key": p.key("a", "bc", change(func(h *password.Hash) { h.Salt, h.Key = "saltk", "ey" })),
@@ -132,7 +135,7 @@ func TestRest(t *testing.T) {
 	s := p.settings.Load()
 	for _, tt := range []struct {
 		stored password.Hash
-		want   int
+		want   int // 0 or less: nothing more is done
 	}{
 		{s.decoy, 0},
 		{password.Hash{Scheme: password.PBKDF2, Iterations: 10}, 990},
@@ -140,13 +143,31 @@ func TestRest(t *testing.T) {
 		{password.Hash{Scheme: password.PBKDF2, Iterations: 5000}, -4000},
 		{password.Hash{Scheme: password.Simple}, 1000},
 		{password.Hash{Scheme: "rot13", Iterations: 1000}, 1000},
+		{password.Hash{Scheme: password.Argon2id, Iterations: 1000, Argon2: password.Argon2{Memory: 64, Time: 1, Parallelism: 1}}, 1000},
 	} {
-		if got := s.rest(&tt.stored).Iterations; got != tt.want {
-			t.Errorf("%+v: %d more iterations, want %d", tt.stored, got, tt.want)
+		if got, more := s.rest(&tt.stored); got.Iterations != tt.want || more != (tt.want > 0) {
+			t.Errorf("%+v: %d more iterations, want %d", tt.stored, got.Iterations, tt.want)
 		}
 	}
 	p.Configure(PasswordOptions{Policy: password.Policy{Scheme: password.Simple}})
-	if rest := p.settings.Load().rest(&password.Hash{Scheme: password.Simple}); rest.Iterations != 0 {
+	if rest, more := p.settings.Load().rest(&password.Hash{Scheme: password.Simple}); more {
 		t.Errorf("under simple: %+v", rest)
+	}
+	p.Configure(PasswordOptions{Policy: password.Policy{Scheme: password.Argon2id, Argon2: password.Argon2{Memory: 64, Time: 2, Parallelism: 1}}})
+	s = p.settings.Load()
+	for _, tt := range []struct {
+		stored password.Hash
+		more   bool
+	}{
+		{s.decoy, false},
+		{password.Hash{Scheme: password.Argon2id, Argon2: password.Argon2{Memory: 128, Time: 1, Parallelism: 2}}, false},
+		{password.Hash{Scheme: password.Argon2id, Argon2: password.Argon2{Memory: 64, Time: 1, Parallelism: 1}}, true},
+		{password.Hash{Scheme: password.PBKDF2, PRF: "sha", Iterations: 1000}, true},
+		{password.Hash{Scheme: password.Simple}, true},
+		{password.Hash{Scheme: "rot13"}, true},
+	} {
+		if rest, more := s.rest(&tt.stored); more != tt.more || rest != s.decoy {
+			t.Errorf("under argon2id, %+v: %+v, %v, want %v", tt.stored, rest, more, tt.more)
+		}
 	}
 }

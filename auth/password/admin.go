@@ -7,12 +7,17 @@ import (
 	"strings"
 )
 
-// ParseAdmin reads a value of [admins]: "-hashed-…", "-pbkdf2-…", "-pbkdf2:prf-…". ok is false for anything else, which is a plaintext password;
+// ParseAdmin reads a value of [admins]: "-hashed-KEY,SALT", "-pbkdf2-KEY,SALT,ITERATIONS", "-pbkdf2:PRF-…", and, beyond CouchDB,
+// "-argon2id-KEY,SALT,MEMORY,TIME,PARALLELISM". ok is false for anything else, which is a plaintext password;
 // a recognised prefix with bad fields is ErrBadHash (ok is true then: such a value must not be taken for a plaintext). A prefix with an
 // unknown prf is not recognised (spec §7.1).
 func ParseAdmin(value string) (h Hash, ok bool, err error) {
 	if fields, found := strings.CutPrefix(value, "-hashed-"); found {
 		h, err = parseFields(Hash{Scheme: Simple}, fields, 2)
+		return h, true, err
+	}
+	if fields, found := strings.CutPrefix(value, "-argon2id-"); found {
+		h, err = parseFields(Hash{Scheme: Argon2id}, fields, 5)
 		return h, true, err
 	}
 	rest, found := strings.CutPrefix(value, "-pbkdf2")
@@ -31,7 +36,7 @@ func ParseAdmin(value string) (h Hash, ok bool, err error) {
 	return h, true, err
 }
 
-// parseFields fills in key, salt and, where there are three, iterations. Empty fields count for nothing, as in CouchDB.
+// parseFields fills in key, salt and the numbers that h's scheme has. Empty fields count for nothing, as in CouchDB.
 func parseFields(h Hash, text string, want int) (Hash, error) {
 	fields := strings.FieldsFunc(text, func(r rune) bool { return r == ',' })
 	if len(fields) != want {
@@ -41,12 +46,22 @@ func parseFields(h Hash, text string, want int) (Hash, error) {
 	if _, err := hex.DecodeString(h.Key); err != nil || h.Key != strings.ToLower(h.Key) {
 		return Hash{}, fmt.Errorf("%w: the key is not lower-case hex", ErrBadHash)
 	}
-	if want == 3 {
-		n, err := strconv.Atoi(fields[2])
+	var numbers [3]int
+	for i, field := range fields[2:] {
+		n, err := strconv.Atoi(field)
 		if err != nil || n < 1 {
-			return Hash{}, fmt.Errorf("%w: the iteration count is not a positive number", ErrBadHash)
+			return Hash{}, fmt.Errorf("%w: what it costs is not a positive number", ErrBadHash)
 		}
-		h.Iterations = n
+		numbers[i] = n
+	}
+	switch h.Scheme {
+	case PBKDF2:
+		h.Iterations = numbers[0]
+	case Argon2id:
+		h.Argon2 = Argon2{Memory: numbers[0], Time: numbers[1], Parallelism: numbers[2]}
+		if err := h.Argon2.check(); err != nil {
+			return Hash{}, fmt.Errorf("%w: %w", ErrBadHash, err)
+		}
 	}
 	return h, nil
 }
@@ -62,6 +77,8 @@ func FormatAdmin(h Hash) string {
 			prf = "sha"
 		}
 		return "-pbkdf2:" + prf + "-" + h.Key + "," + h.Salt + "," + strconv.Itoa(h.Iterations)
+	case Argon2id:
+		return fmt.Sprintf("-argon2id-%s,%s,%d,%d,%d", h.Key, h.Salt, h.Argon2.Memory, h.Argon2.Time, h.Argon2.Parallelism)
 	default:
 		return ""
 	}

@@ -221,7 +221,7 @@ func TestParseAdmin(t *testing.T) {
 
 // FuzzParseAdmin: what parses as a hash is written and read back as the same hash, and parsing never says both plaintext and error.
 func FuzzParseAdmin(f *testing.F) {
-	for _, s := range []string{"", "secret", "-hashed-aa,bb", "-pbkdf2-aa,bb,10", "-pbkdf2:sha512-aa,bb,10", "-pbkdf2:-aa,bb,10", "-pbkdf2-aa,,bb,-1"} {
+	for _, s := range []string{"", "secret", "-hashed-aa,bb", "-pbkdf2-aa,bb,10", "-pbkdf2:sha512-aa,bb,10", "-pbkdf2:-aa,bb,10", "-pbkdf2-aa,,bb,-1", "-argon2id-aa,bb,64,1,2", "-argon2id-aa,bb,1,1,1"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, value string) {
