@@ -185,8 +185,8 @@ func TestCutWhileWriting(t *testing.T) {
 	t.Parallel()
 	ts := newTestServer(t)
 	ts.do("PUT", "/db", "")
-	big := strings.Repeat("x", 1<<20)
-	for _, id := range []string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p"} {
+	big := strings.Repeat("x", 2<<20)
+	for _, id := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
 		ts.do("PUT", "/db/"+id, `{"big":"`+big+`"}`)
 	}
 	feed := ts.follow("admin:secret", "GET", "/db/_changes?feed=continuous&include_docs=true&heartbeat=true", "")
