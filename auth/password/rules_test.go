@@ -137,75 +137,77 @@ func TestRecordedRules(t *testing.T) {
 	}
 }
 
-// TestPatterns holds what patterns mean: PCRE's meaning, on bytes.
+// patterns are PCRE's, with their meaning on bytes.
+var patterns = []struct {
+	pattern string // as PCRE reads it
+	match   []string
+	not     []string
+}{
+	{`(?=.*\d)(?=.*[a-z])^.{4,}$`, []string{"abc1"}, []string{"abcd", "1234", "ab1"}},
+	{`(?<!x)a`, []string{"ba", "a"}, []string{"xa"}},
+	{`(?<=x)a`, []string{"xa"}, []string{"ba"}},
+	{`^(?!.*(.)\1).+$`, []string{"abab"}, []string{"abba", "aa"}},
+	{`(.)(.)\g{-1}`, []string{"abb"}, []string{"aba"}},
+	{`(.)(.)\g{1}0`, []string{"aba0"}, []string{"abb0"}},
+	{`(.)\g1`, []string{"aa"}, []string{"ab"}},
+	{`(?<c>.)\k<c>`, []string{"xaa"}, []string{"xay"}},
+	{`(?P<c>.)(?P=c)`, []string{"aa"}, []string{"ab"}},
+	{`(?'c'.)\k'c'`, []string{"aa"}, []string{"ab"}},
+	{`(?<c>.)\k{c}|(?<d>.)\g{d}!`, []string{"aa"}, []string{"ab!"}},
+	{`(?<n>a)(b)\2\1`, []string{"abba"}, []string{"abab"}}, // numbers count named groups too
+	{`^a++b$`, []string{"aab"}, []string{"aa"}},
+	{`^a++ab$`, nil, []string{"aab"}},
+	{`^(?>a+)ab$`, nil, []string{"aab"}},
+	{`^(a)?(?(1)b|c)$`, []string{"ab", "c"}, []string{"ac", "b"}},
+	{`^(?(?=a)ab|c)$`, []string{"ab", "c"}, []string{"a"}},
+	{`^\h+$`, []string{" \t", "\xa0"}, []string{"\n", "a", "\xc2"}},
+	{`^(?=.)\h+$`, []string{" \t", "\xa0"}, []string{"\v", "a"}},
+	{`^\H$`, []string{"a", "\n"}, []string{" "}},
+	{`^[\h]$`, []string{" "}, []string{"h"}},
+	{`^\v$`, []string{"\v", "\r", "\x85"}, []string{" ", "v"}},
+	{`^\V$`, []string{"a"}, []string{"\n"}},
+	{`^\s$`, []string{" ", "\v", "\t"}, []string{"a", "\xa0"}},
+	{`^[\s\S]$`, []string{" ", "a", "\v", "\n"}, []string{""}},
+	{`^\N$`, []string{"a", "\r"}, []string{"\n"}},
+	{`^a\Rb`, []string{"a\r\nb", "a\nb", "a\rb", "a\x85b"}, []string{"a\n\rb", "aRb"}},
+	{`^\R\nb`, nil, []string{"\r\nb"}},
+	{`^a$`, []string{"a", "a\n"}, []string{"a\n\n", "ab"}},
+	{`^(?=a)a$`, []string{"a", "a\n"}, []string{"a\n\n", "ab"}},
+	{`^a\Z`, []string{"a", "a\n"}, []string{"a\n\n"}},
+	{`^a\z`, []string{"a"}, []string{"a\n"}},
+	{`(?m)^b$`, []string{"a\nb\nc"}, []string{"abc"}},
+	{`^.{2}$`, []string{"é", "ab"}, []string{"a", "éa"}}, // bytes
+	{`é`, []string{"né"}, []string{"e", "\xe9"}},
+	{`[é]`, []string{"\xc3", "\xa9"}, []string{"e"}},
+	{`^\xc3\xa9$`, []string{"é"}, []string{"\xe9"}},
+	{`\x{e9}`, []string{"\xe9"}, []string{"é"}},
+	{`^\xf$`, []string{"\x0f"}, []string{"f"}},
+	{`^\w$`, []string{"a", "_", "5"}, []string{"\xe9", "-"}},
+	{`^\d$`, []string{"5"}, []string{"x"}},
+	{`^[[:upper:]][[:^upper:]]$`, []string{"Aa"}, []string{"aA"}},
+	{`^[]a]$`, []string{"]", "a"}, []string{"b"}},
+	{`^[^]a]$`, []string{"b"}, []string{"]", "a"}},
+	{`^[a[]$`, []string{"["}, []string{"]"}},
+	{`^(?=.)[a-z-[aeiou]]$`, []string{"a]", "[]"}, []string{"b"}}, // no subtraction of classes
+	{`^[\b]$`, []string{"\b"}, []string{"b"}},
+	{`^\Qa.b\E.$`, []string{"a.bc"}, []string{"axbc", "a.b"}},
+	{`^[\Q^]\E]+$`, []string{"^]"}, []string{"a"}},
+	{`^\cA\c[$`, []string{"\x01\x1b"}, []string{"A["}},
+	{`^\101\0$`, []string{"A\x00"}, []string{"A0"}},
+	{`^\p{Lu}\p{^Lu}\PL$`, []string{"Aa1"}, []string{"aA1", "Aaa"}},
+	{`(?i)^k$`, []string{"k", "K"}, []string{"\u212a"}},
+	{`(?i:a)b`, []string{"Ab"}, []string{"AB"}},
+	{`a(?#comment \h)b`, []string{"ab"}, []string{"a b"}},
+	{`^a{1,1500}$`, []string{strings.Repeat("a", 1500)}, []string{strings.Repeat("a", 1501)}},
+	{`^a{,2}$`, []string{"a{,2}"}, []string{"aa"}},
+	{`(?U)^a+$`, []string{"aa"}, []string{"b"}},
+	{``, []string{"", "a"}, nil},
+}
+
+// TestPatterns asks what patterns mean.
 func TestPatterns(t *testing.T) {
 	t.Parallel()
-	tests := []struct {
-		pattern string // as PCRE reads it
-		match   []string
-		not     []string
-	}{
-		{`(?=.*\d)(?=.*[a-z])^.{4,}$`, []string{"abc1"}, []string{"abcd", "1234", "ab1"}},
-		{`(?<!x)a`, []string{"ba", "a"}, []string{"xa"}},
-		{`(?<=x)a`, []string{"xa"}, []string{"ba"}},
-		{`^(?!.*(.)\1).+$`, []string{"abab"}, []string{"abba", "aa"}},
-		{`(.)(.)\g{-1}`, []string{"abb"}, []string{"aba"}},
-		{`(.)(.)\g{1}0`, []string{"aba0"}, []string{"abb0"}},
-		{`(.)\g1`, []string{"aa"}, []string{"ab"}},
-		{`(?<c>.)\k<c>`, []string{"xaa"}, []string{"xay"}},
-		{`(?P<c>.)(?P=c)`, []string{"aa"}, []string{"ab"}},
-		{`(?'c'.)\k'c'`, []string{"aa"}, []string{"ab"}},
-		{`(?<c>.)\k{c}|(?<d>.)\g{d}!`, []string{"aa"}, []string{"ab!"}},
-		{`(?<n>a)(b)\2\1`, []string{"abba"}, []string{"abab"}}, // numbers count named groups too
-		{`^a++b$`, []string{"aab"}, []string{"aa"}},
-		{`^a++ab$`, nil, []string{"aab"}},
-		{`^(?>a+)ab$`, nil, []string{"aab"}},
-		{`^(a)?(?(1)b|c)$`, []string{"ab", "c"}, []string{"ac", "b"}},
-		{`^(?(?=a)ab|c)$`, []string{"ab", "c"}, []string{"a"}},
-		{`^\h+$`, []string{" \t", "\xa0"}, []string{"\n", "a", "\xc2"}},
-		{`^(?=.)\h+$`, []string{" \t", "\xa0"}, []string{"\v", "a"}},
-		{`^\H$`, []string{"a", "\n"}, []string{" "}},
-		{`^[\h]$`, []string{" "}, []string{"h"}},
-		{`^\v$`, []string{"\v", "\r", "\x85"}, []string{" ", "v"}},
-		{`^\V$`, []string{"a"}, []string{"\n"}},
-		{`^\s$`, []string{" ", "\v", "\t"}, []string{"a", "\xa0"}},
-		{`^[\s\S]$`, []string{" ", "a", "\v", "\n"}, []string{""}},
-		{`^\N$`, []string{"a", "\r"}, []string{"\n"}},
-		{`^a\Rb`, []string{"a\r\nb", "a\nb", "a\rb", "a\x85b"}, []string{"a\n\rb", "aRb"}},
-		{`^\R\nb`, nil, []string{"\r\nb"}},
-		{`^a$`, []string{"a", "a\n"}, []string{"a\n\n", "ab"}},
-		{`^(?=a)a$`, []string{"a", "a\n"}, []string{"a\n\n", "ab"}},
-		{`^a\Z`, []string{"a", "a\n"}, []string{"a\n\n"}},
-		{`^a\z`, []string{"a"}, []string{"a\n"}},
-		{`(?m)^b$`, []string{"a\nb\nc"}, []string{"abc"}},
-		{`^.{2}$`, []string{"é", "ab"}, []string{"a", "éa"}}, // bytes
-		{`é`, []string{"né"}, []string{"e", "\xe9"}},
-		{`[é]`, []string{"\xc3", "\xa9"}, []string{"e"}},
-		{`^\xc3\xa9$`, []string{"é"}, []string{"\xe9"}},
-		{`\x{e9}`, []string{"\xe9"}, []string{"é"}},
-		{`^\xf$`, []string{"\x0f"}, []string{"f"}},
-		{`^\w$`, []string{"a", "_", "5"}, []string{"\xe9", "-"}},
-		{`^\d$`, []string{"5"}, []string{"x"}},
-		{`^[[:upper:]][[:^upper:]]$`, []string{"Aa"}, []string{"aA"}},
-		{`^[]a]$`, []string{"]", "a"}, []string{"b"}},
-		{`^[^]a]$`, []string{"b"}, []string{"]", "a"}},
-		{`^[a[]$`, []string{"["}, []string{"]"}},
-		{`^(?=.)[a-z-[aeiou]]$`, []string{"a]", "[]"}, []string{"b"}}, // no subtraction of classes
-		{`^[\b]$`, []string{"\b"}, []string{"b"}},
-		{`^\Qa.b\E.$`, []string{"a.bc"}, []string{"axbc", "a.b"}},
-		{`^[\Q^]\E]+$`, []string{"^]"}, []string{"a"}},
-		{`^\cA\c[$`, []string{"\x01\x1b"}, []string{"A["}},
-		{`^\101\0$`, []string{"A\x00"}, []string{"A0"}},
-		{`^\p{Lu}\p{^Lu}\PL$`, []string{"Aa1"}, []string{"aA1", "Aaa"}},
-		{`(?i)^k$`, []string{"k", "K"}, []string{"\u212a"}},
-		{`(?i:a)b`, []string{"Ab"}, []string{"AB"}},
-		{`a(?#comment \h)b`, []string{"ab"}, []string{"a b"}},
-		{`^a{1,1500}$`, []string{strings.Repeat("a", 1500)}, []string{strings.Repeat("a", 1501)}},
-		{`^a{,2}$`, []string{"a{,2}"}, []string{"aa"}},
-		{`(?U)^a+$`, []string{"aa"}, []string{"b"}},
-		{``, []string{"", "a"}, nil},
-	}
-	for _, tt := range tests {
+	for _, tt := range patterns {
 		r, err := password.ParseRules(`["` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(tt.pattern) + `"]`)
 		if err != nil {
 			t.Errorf("%s: %v", tt.pattern, err)
@@ -311,4 +313,22 @@ func BenchmarkRulesCheck(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+func ExampleParseRules() {
+	rules, err := password.ParseRules(`[{".{10,}", "Min length is 10 chars."}, {"(?=.*[a-z])(?=.*\\d)", "Mix letters and digits."}]`)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, p := range []string{"apple", "applesandpears", "7applesandpears"} {
+		fmt.Println(rules.Check(p))
+	}
+	_, err = password.ParseRules(`["(?R)"]`)
+	fmt.Println(err)
+	// Output:
+	// Password does not conform to requirements. Min length is 10 chars.
+	// Password does not conform to requirements. Mix letters and digits.
+	// <nil>
+	// password_regexp: pattern 1: (?R is not supported
 }
