@@ -101,7 +101,7 @@ func (s *Server) putAttachment(r *request) error {
 	if err := s.permit(r, doc); err != nil {
 		return err
 	}
-	up := &uploads{}
+	up := &uploads{memory: s.bodies}
 	defer up.discard()
 	stored, err := up.add(r, a, source{r.Body, readError})
 	if err != nil {

@@ -263,3 +263,21 @@ func TestAccept(t *testing.T) {
 		}
 	}
 }
+
+// When requests hold all the memory that they may, one that needs more is told to come again; what needs none goes on.
+func TestPackingWhenBusy(t *testing.T) {
+	t.Parallel()
+	ts := newTestServer(t)
+	ts.do("PUT", "/db", "")
+	if !ts.s.bodies.TryAcquire(bufferedBodies) {
+		t.Fatal("something is held")
+	}
+	ts.refuses(t, []refusal{{"packed", "PUT", "/db/x/f", "text", 503, "service_unavailable", []string{"Content-Type", "text/plain"}}})
+	ts.isEmpty(t, "db")
+	ts.do("PUT", "/db/y/f", "plain", "Content-Type", "image/png")
+	ts.s.bodies.Release(bufferedBodies)
+	ts.do("PUT", "/db/x/f", "text", "Content-Type", "text/plain")
+	if !ts.s.bodies.TryAcquire(bufferedBodies) {
+		t.Error("something is still held")
+	}
+}

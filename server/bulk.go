@@ -23,7 +23,7 @@ func (s *Server) bulkDocs(r *request) error {
 		return err
 	}
 	defer release()
-	b := &bulk{}
+	b := &bulk{uploads: uploads{memory: s.bodies}}
 	defer b.uploads.discard()
 	if err := b.parse(r, object); err != nil {
 		return err

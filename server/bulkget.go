@@ -99,23 +99,26 @@ func parseBulkItem(value jsontext.Value) (item bulkItem, err error) {
 		item.rev = nil
 		return item, nil
 	}
-	if item.rev != nil {
+	item.err = item.parseRevs(since)
+	return item, nil
+}
+
+// parseRevs reads the revision that is asked for, and those that the client has.
+func (item *bulkItem) parseRevs(since jsontext.Value) (err error) {
+	if item.rev == nil {
+		item.rev = jsontext.Value(`"undefined"`) // CouchDB's word
+	} else {
 		s, ok := text(item.rev)
 		id, err := rev.Parse(s)
 		if !ok || err != nil {
-			item.err = errBadRev
-			return item, nil
+			return errBadRev
 		}
 		item.revs = []rev.ID{id}
-	} else {
-		item.rev = jsontext.Value(`"undefined"`) // CouchDB's word
 	}
 	if since != nil {
-		if item.attsSince, item.err = sinceRevs(since); item.err != nil {
-			return item, nil
-		}
+		item.attsSince, err = sinceRevs(since)
 	}
-	return item, nil
+	return err
 }
 
 func sinceRevs(value jsontext.Value) ([]rev.ID, error) {

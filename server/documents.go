@@ -224,7 +224,7 @@ func (s *Server) put(r *request, doc *incoming, replicated bool, next follower) 
 	if err := s.permit(r, doc); err != nil {
 		return rev.ID{}, err
 	}
-	up := &uploads{}
+	up := &uploads{memory: s.bodies}
 	defer up.discard()
 	w, err := s.edit(r, doc, replicated, up, next)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/parlordb/parlor/store"
 )
@@ -17,12 +18,19 @@ import (
 // end: what no document has taken goes.
 type uploads struct {
 	writers []*store.AttachmentWriter
-	packer  *gzip.Writer // used again: one weighs most of a megabyte
+	memory  *semaphore.Weighted // of the server, for the packer
+	packer  *gzip.Writer        // used again for the next attachment
 }
+
+// packerMemory is about what a gzip.Writer takes.
+const packerMemory = 1 << 20
 
 func (u *uploads) discard() {
 	for _, w := range u.writers {
 		w.Discard()
+	}
+	if u.packer != nil {
+		u.memory.Release(packerMemory)
 	}
 }
 
@@ -84,16 +92,19 @@ func (u *uploads) add(r *request, a store.Attachment, from source) (store.Attach
 	return stored, nil
 }
 
-// pack copies and compresses. It returns the number of bytes before that.
+// pack copies and compresses. It returns the number of bytes before that, or errBusy when requests hold too much memory already.
 func (u *uploads) pack(w io.Writer, body io.Reader, level int) (int64, error) {
 	if u.packer == nil {
-		var err error
-		if u.packer, err = gzip.NewWriterLevel(w, level); err != nil {
+		packer, err := gzip.NewWriterLevel(nil, level)
+		if err != nil {
 			return 0, err
 		}
-	} else {
-		u.packer.Reset(w)
+		if !u.memory.TryAcquire(packerMemory) {
+			return 0, errBusy
+		}
+		u.packer = packer
 	}
+	u.packer.Reset(w)
 	n, err := io.Copy(u.packer, body)
 	if err != nil {
 		return n, err
