@@ -63,7 +63,7 @@ func TestDocumentRefusals(t *testing.T) {
 		{"an encoding that is not known", "PUT", "/db/x", "{}", 415, "br is not a supported content encoding.", []string{"Content-Encoding", "br"}},
 		{"no gzip", "PUT", "/db/x", "{}", 400, "bad_request", []string{"Content-Encoding", "gzip"}},
 		{"an id with an underscore", "PUT", "/db/_x", "{}", 400, "illegal_docid", nil},
-		{"GET of it", "GET", "/db/_x", "", 400, "illegal_docid", nil},
+		{"GET of it", "GET", "/db/_x", "", 404, "not_found", nil},
 		{"an id that is not UTF-8", "PUT", "/db/%FF", "{}", 400, "must be valid UTF-8", nil},
 		{"an id that is too long", "PUT", "/db/" + strings.Repeat("x", 21), "{}", 400, "Document id is too long", nil},
 		{"POST of it", "POST", "/db", `{"_id":"` + strings.Repeat("x", 21) + `"}`, 400, "Document id is too long", nil},

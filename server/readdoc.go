@@ -91,8 +91,8 @@ func revList(array jsontext.Value) ([]rev.ID, error) {
 // getDocument shows a revision, or several with open_revs.
 func (s *Server) getDocument(r *request) error {
 	id := r.documentID()
-	if err := checkID(id, 0); err != nil {
-		return err
+	if checkID(id, 0) != nil {
+		return errMissing // no document can have it
 	}
 	q, err := r.docQuery()
 	if err != nil {

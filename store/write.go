@@ -16,9 +16,10 @@ type Write struct {
 	// Doc is what to store. Rev is ignored for an edit of this server's own, whose id is computed from its parent and content (the
 	// same edit gives the same id on every Parlor).
 	Doc Doc
-	// Base is the revision that an own edit replaces, zero for none. It must be a leaf that is not deleted, else ErrConflict; zero is
-	// right only where the document does not exist or its winner is deleted (the edit then extends the tombstone). On a
-	// document that does not exist any Base is taken, and becomes the edit's ancestor, as in CouchDB.
+	// Base is the revision that an own edit replaces, zero for none. It must be a leaf of a document that is not deleted, else ErrConflict
+	// (a deleted branch beside a living one may be extended); zero is right only where the document does not exist or its winner is
+	// deleted (the edit then extends the tombstone). On a document that does not exist any Base is taken, and becomes the edit's
+	// ancestor, as in CouchDB.
 	Base rev.ID
 	// History, when set, marks a replicated edit (new_edits=false): the revision's own id, then its ancestors, newest first. It never
 	// conflicts. Generations that do not fall by one each, down to 1 at the lowest, are rev.ErrFormat.
@@ -175,15 +176,14 @@ func (d *draft) parent(r *record) (rev.ID, error) {
 	if r == nil || r.tree.Len() == 0 {
 		return d.Base, nil
 	}
+	winner := r.tree.Node(r.tree.Winner())
 	if d.Base.IsZero() {
-		winner := r.tree.Node(r.tree.Winner())
 		if !winner.Deleted {
 			return rev.ID{}, conflict(d.Doc.ID)
 		}
 		return winner.ID, nil
 	}
-	i, ok := r.tree.Find(d.Base)
-	if !ok || !r.tree.IsLeaf(i) || r.tree.Node(i).Deleted {
+	if i, ok := r.tree.Find(d.Base); !ok || !r.tree.IsLeaf(i) || winner.Deleted {
 		return rev.ID{}, conflict(d.Doc.ID)
 	}
 	return d.Base, nil
