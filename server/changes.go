@@ -62,7 +62,10 @@ func (s *Server) changes(r *request) error {
 		since, f.page = 0, descendingPage
 	}
 	if f.kind == normalFeed {
-		tag := changesTag(r, body)
+		tag, err := changesTag(r, body)
+		if err != nil {
+			return err
+		}
 		r.w.Header().Set("Etag", tag)
 		if r.Method != http.MethodPost && r.matches(tag) {
 			return r.notModified()
@@ -160,14 +163,19 @@ func unquoteSeq(since string) string {
 }
 
 // changesTag is a validator of a normal feed: what it would show depends on the state of the database, on what is asked and on who asks.
-func changesTag(r *request, body []byte) string {
-	state := r.db.AppendSeq(nil, r.db.UpdateSeq())
+func changesTag(r *request, body []byte) (string, error) {
+	info, err := r.db.Info()
+	if err != nil {
+		return "", err
+	}
+	state := r.db.AppendSeq(nil, info.UpdateSeq)
+	state = strconv.AppendUint(append(state, 0), info.PurgeSeq, 10)
 	for _, part := range []string{r.URL.RawQuery, r.who.Name, strings.Join(r.who.Roles, ","), string(body)} {
 		state = append(append(state, 0), part...)
 	}
 	sum := sha256.Sum256(state)
 	tag := strings.ToUpper(new(big.Int).SetBytes(sum[:16]).Text(36))
-	return `"` + strings.Repeat("0", 25-len(tag)) + tag + `"`
+	return `"` + strings.Repeat("0", 25-len(tag)) + tag + `"`, nil
 }
 
 // changesSource reads the changes of a database.

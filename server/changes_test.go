@@ -149,9 +149,15 @@ func TestChangesETag(t *testing.T) {
 	if status, _ := tag("?limit=1", "If-None-Match", first); status != 200 {
 		t.Errorf("another query: %d, want 200", status)
 	}
-	ts.do("PUT", "/db/a", "{}")
-	if status, _ := tag("", "If-None-Match", first); status != 200 {
-		t.Errorf("after a change: %d, want 200", status)
+	var stored struct{ Rev string }
+	decode(t, ts.do("PUT", "/db/a", "{}"), &stored)
+	_, second := tag("", "If-None-Match", first)
+	if second == first {
+		t.Error("the same after a change")
+	}
+	ts.do("POST", "/db/_purge", `{"a":["`+stored.Rev+`"]}`)
+	if status, _ := tag("", "If-None-Match", second); status != 200 {
+		t.Errorf("after a purge: %d, want 200", status)
 	}
 }
 

@@ -135,7 +135,10 @@ func (s *Server) runFeed(r *request, f *feed, src feedSource, since uint64) erro
 	defer f.cutOff(right, func() bool { return gone(r) })()
 	ctx, cancel := context.WithCancel(right)
 	defer cancel()
-	defer context.AfterFunc(s.closing, cancel)()
+	if f.kind != normalFeed {
+		// A normal feed is finished: clients take one that is short for the end of the changes.
+		defer context.AfterFunc(s.closing, cancel)()
+	}
 
 	f.last = f.now()
 	if f.kind == normalFeed || f.kind == longpollFeed {

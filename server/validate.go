@@ -30,6 +30,7 @@ type validator struct {
 type validators struct {
 	instance string // a database that has the name later has another
 	seq      uint64
+	purges   uint64 // a purged document leaves no change behind
 	list     []validator
 	size     int // bytes of their design documents
 }
@@ -51,20 +52,24 @@ type validatorCache struct {
 // of returns the validators of db.
 func (c *validatorCache) of(s *Server, db *store.DB) ([]validator, error) {
 	instance, seq := db.FormatSeq(0), db.UpdateSeq()
+	info, err := db.Info()
+	if err != nil {
+		return nil, err
+	}
 	c.mu.Lock()
 	known := c.by[db.Name()]
 	c.mu.Unlock()
 	if known != nil && known.instance != instance {
 		known = nil
 	}
-	if known != nil && known.seq == seq {
+	if known != nil && known.seq == seq && known.purges == info.PurgeSeq {
 		return known.list, nil
 	}
 	now, err := s.readValidators(db, known)
 	if err != nil {
 		return nil, err
 	}
-	now.instance, now.seq = instance, seq
+	now.instance, now.seq, now.purges = instance, seq, info.PurgeSeq
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if before := c.by[db.Name()]; before != nil {

@@ -118,6 +118,20 @@ func TestValidatorsAreFresh(t *testing.T) {
 	}
 }
 
+// TestPurgedValidator: a purge leaves no change behind, but the functions that it took count no longer.
+func TestPurgedValidator(t *testing.T) {
+	t.Parallel()
+	ts := newTestServer(t)
+	ts.do("PUT", "/db", "")
+	var stored struct{ Rev string }
+	decode(t, ts.do("PUT", "/db/_design/v", design(`function() { throw({forbidden: "no"}); }`)), &stored)
+	if status, body := ts.as("admin:secret", "PUT", "/db/a", "{}"); status != 403 {
+		t.Errorf("%d %s, want 403", status, body)
+	}
+	ts.do("POST", "/db/_purge", `{"_design/v":["`+stored.Rev+`"]}`)
+	ts.do("PUT", "/db/a", "{}")
+}
+
 func TestValidatorSelectorLetsPass(t *testing.T) {
 	t.Parallel()
 	ts := newTestServer(t)
