@@ -202,7 +202,7 @@ func TestCrash(t *testing.T) {
 	}
 	running.Go(func() { w.follow(ctx, t, db) })
 	rnd := rand.New(rand.NewPCG(1, 2))
-	for crash := range 25 {
+	for crash := range 12 {
 		// Some more has happened since the last crash.
 		if err := db.WaitChange(ctx, db.UpdateSeq()+uint64(rnd.IntN(40))); err != nil {
 			t.Fatal(err)

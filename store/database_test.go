@@ -392,7 +392,7 @@ func TestBackup(t *testing.T) {
 			w.Discard()
 		}
 	})
-	for n := range 5 {
+	for n := range 3 {
 		if err := db.WaitChange(ctx, uint64(n+1)*20); err != nil {
 			t.Fatal(err)
 		}

@@ -102,7 +102,7 @@ func TestChangesAfter(t *testing.T) {
 	var writers sync.WaitGroup
 	for k := range 4 {
 		writers.Go(func() {
-			for n := range 20 {
+			for n := range 12 {
 				writes := make([]Write, 128)
 				for i := range writes {
 					// Half of them replace an older row.
@@ -114,7 +114,7 @@ func TestChangesAfter(t *testing.T) {
 			}
 		})
 	}
-	for since := uint64(1); since < 2000; since += 100 {
+	for since := uint64(1); since < 2000; since += 200 {
 		if err := db.WaitChange(context.Background(), since); err != nil {
 			t.Fatal(err)
 		}

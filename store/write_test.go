@@ -260,3 +260,21 @@ func TestLocalConflicts(t *testing.T) {
 		}
 	}
 }
+
+// TestDeletedBranch: beside a living one it may be extended; when all are deleted, only the document as a whole may.
+func TestDeletedBranch(t *testing.T) {
+	t.Parallel()
+	db := create(t, open(t, Options{}), "db")
+	replicate(t, db, "doc", `{}`, "2-a 1-x", false)
+	replicate(t, db, "doc", `{}`, "2-b 1-x", true)
+	if r := put(t, db, "doc", `{"n":3}`, rev.ID{Gen: 2, Hash: "b"}); r.Gen != 3 {
+		t.Errorf("the branch goes on with %v", r)
+	}
+	replicate(t, db, "dead", `{}`, "2-a 1-x", true)
+	replicate(t, db, "dead", `{}`, "2-b 1-x", true)
+	for _, base := range revs(t, "2-a 2-b") {
+		if _, err := db.Put(context.Background(), Write{Doc: Doc{ID: "dead"}, Base: base}, nil); !errors.Is(err, ErrConflict) {
+			t.Errorf("on %v: %v", base, err)
+		}
+	}
+}
