@@ -42,6 +42,7 @@ type settings struct {
 	selfService      bool // users read and change their own documents
 	publicFields     []string
 	passwords        password.Policy
+	passwordRules    *password.Rules
 
 	cors    corsSettings
 	perUser perUserSettings
@@ -67,6 +68,10 @@ func newSettings(snap *config.Snapshot, cookies *auth.Cookies, version string) (
 	proxies, err := ReadProxies(snap)
 	if err != nil {
 		return nil, err
+	}
+	rules, err := password.ParseRules(snap.String("", "password_regexp", "chttpd_auth", "couch_httpd_auth"))
+	if err != nil {
+		return nil, &config.ValueError{Reason: "[chttpd_auth] " + err.Error()}
 	}
 	perUser, err := newPerUser(snap)
 	if err != nil {
@@ -101,6 +106,7 @@ func newSettings(snap *config.Snapshot, cookies *auth.Cookies, version string) (
 		passwords:                PasswordPolicy(snap),
 		cors:                     newCORS(snap),
 		perUser:                  perUser,
+		passwordRules:            rules,
 		compressible:             list(snap.String("text/*, application/javascript, application/json, application/xml", "compressible_types", "attachments")),
 		compressionLevel:         int(snap.Int(8, "compression_level", "attachments")),
 	}

@@ -49,9 +49,10 @@ type userSettings struct {
 
 // knownUser is a remembered entry; user is nil for a name that nobody has.
 type knownUser struct {
-	db   *store.DB
-	seq  uint64
-	user *auth.User
+	db     *store.DB
+	seq    uint64
+	purges uint64 // a purged document leaves no change behind
+	user   *auth.User
 }
 
 // maxKnownUsers bounds the entries remembered; they are all dropped when there are more.
@@ -97,16 +98,20 @@ func (u *Users) User(ctx context.Context, name string) (*auth.User, error) {
 		return nil, err
 	}
 	seq := db.UpdateSeq()
+	info, err := db.Info()
+	if err != nil {
+		return nil, err
+	}
 	u.mu.RLock()
 	k, ok := u.known[name]
 	u.mu.RUnlock()
-	if !ok || k.db != db || k.seq != seq {
+	if !ok || k.db != db || k.seq != seq || k.purges != info.PurgeSeq {
 		rules := u.rules.Load()
 		user, err := u.entry(rules, db, name)
 		if err != nil && !errors.Is(err, auth.ErrUnknownUser) {
 			return nil, err
 		}
-		k = knownUser{db: db, seq: seq, user: user}
+		k = knownUser{db: db, seq: seq, purges: info.PurgeSeq, user: user}
 		u.remember(rules, name, k)
 	}
 	if k.user == nil {
@@ -198,11 +203,13 @@ func parseUser(body []byte) (*userDoc, error) {
 		case "salt":
 			u.hash.Salt = s
 		case "iterations":
-			n, err := strconv.Atoi(string(value))
-			if err != nil {
-				n = -1
-			}
-			u.hash.Iterations = n
+			u.hash.Iterations = whole(value)
+		case "argon2_memory":
+			u.hash.Argon2.Memory = whole(value)
+		case "argon2_time":
+			u.hash.Argon2.Time = whole(value)
+		case "argon2_parallelism":
+			u.hash.Argon2.Parallelism = whole(value)
 		case "derived_key":
 			derived = s
 		case "password_sha":
@@ -215,9 +222,10 @@ func parseUser(body []byte) (*userDoc, error) {
 		return nil
 	})
 	u.hash.Key = derived
-	if u.hash.Scheme == password.Simple {
+	switch u.hash.Scheme {
+	case password.Simple:
 		u.hash.Key = sha
-	} else {
+	case password.PBKDF2, password.SimplePBKDF2:
 		if u.hash.PRF == "" {
 			u.hash.PRF = "sha"
 		}
@@ -230,6 +238,15 @@ func parseUser(body []byte) (*userDoc, error) {
 		u.hash = password.Hash{Salt: u.hash.Salt}
 	}
 	return u, err
+}
+
+// whole reads an integer; what is none is -1, which no hash has.
+func whole(value jsontext.Value) int {
+	n, err := strconv.Atoi(string(value))
+	if err != nil {
+		return -1
+	}
+	return n
 }
 
 // Upgrade makes the hash of a password that has just verified anew under the policy in force, with the same salt, so that sessions survive

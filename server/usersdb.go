@@ -39,7 +39,7 @@ func FurnishUsers(ctx context.Context, st *store.Store) error {
 }
 
 // hashMembers are the members that the server writes itself when a document brings a password.
-var hashMembers = []string{"derived_key", "iterations", "password", "password_scheme", "password_sha", "preserve_salt", "pbkdf2_prf", "salt"}
+var hashMembers = []string{"argon2_memory", "argon2_parallelism", "argon2_time", "derived_key", "iterations", "password", "password_scheme", "password_sha", "preserve_salt", "pbkdf2_prf", "salt"}
 
 // prepareUser is done to a document before it is written to _users (spec §9.4): others' documents are hidden, and a password is
 // replaced by its hash.
@@ -58,6 +58,9 @@ func (s *Server) prepareUser(r *request, doc *incoming) error {
 	pass, ok := text(value)
 	if !ok {
 		return forbidden("Password value of '" + string(value) + "' is invalid.")
+	}
+	if err := r.set.passwordRules.Check(pass); err != nil {
+		return badRequest(err.Error())
 	}
 	salt := ""
 	switch preserve := objectMember(doc.Body, "preserve_salt"); string(preserve) {
@@ -82,12 +85,20 @@ func withHash(body []byte, h password.Hash) ([]byte, error) {
 		dst = append(appendString(appendComma(dst), name), ':')
 		return appendString(dst, value)
 	}
+	number := func(dst []byte, name string, value int) []byte {
+		dst = append(appendString(appendComma(dst), name), ':')
+		return strconv.AppendInt(dst, int64(value), 10)
+	}
 	out := field([]byte{'{'}, "password_scheme", string(h.Scheme))
-	if h.Scheme == password.Simple {
+	switch h.Scheme {
+	case password.Simple:
 		out = field(field(out, "salt", h.Salt), "password_sha", h.Key)
-	} else {
-		out = field(field(out, "pbkdf2_prf", h.PRF), "salt", h.Salt)
-		out = strconv.AppendInt(append(out, `,"iterations":`...), int64(h.Iterations), 10)
+	case password.Argon2id:
+		out = number(field(out, "salt", h.Salt), "argon2_memory", h.Argon2.Memory)
+		out = number(number(out, "argon2_time", h.Argon2.Time), "argon2_parallelism", h.Argon2.Parallelism)
+		out = field(out, "derived_key", h.Key)
+	default:
+		out = number(field(field(out, "pbkdf2_prf", h.PRF), "salt", h.Salt), "iterations", h.Iterations)
 		out = field(out, "derived_key", h.Key)
 	}
 	err := members(body, func(name string, value jsontext.Value) error {
@@ -256,7 +267,7 @@ func (u *userFields) wrong(id string, before *userFields) string {
 		return "Usernames can not be changed."
 	case u.sha && !u.salt:
 		return "Users with password_sha must have a salt.See /_utils/script/couch.js for example code."
-	case u.scheme != "" && u.scheme != "simple" && u.scheme != "pbkdf2" && u.scheme != "simple+pbkdf2":
+	case u.scheme != "" && u.scheme != "simple" && u.scheme != "pbkdf2" && u.scheme != "simple+pbkdf2" && u.scheme != "argon2id":
 		return "Password scheme `" + u.scheme + "` not supported."
 	case u.scheme == "pbkdf2" && !u.iterations:
 		return "iterations must be a number."
