@@ -163,6 +163,23 @@ func TestFeedsAreCut(t *testing.T) {
 	}
 }
 
+// TestPurgedUserIsGone: a purge leaves no change behind, but whom it took can neither sign in nor read on.
+func TestPurgedUserIsGone(t *testing.T) {
+	t.Parallel()
+	ts := newTestServer(t)
+	ts.do("PUT", "/_users", "")
+	ts.do("PUT", "/db", "")
+	ts.do("PUT", "/db/_security", `{"members":{"names":["ann"]}}`)
+	var stored struct{ Rev string }
+	decode(t, ts.do("PUT", "/_users/org.couchdb.user:ann", `{"name":"ann","password":"pw","roles":[],"type":"user"}`), &stored)
+	feed := ts.follow("ann:pw", "GET", "/db/_changes?feed=continuous&heartbeat=true", "")
+	ts.do("POST", "/_users/_purge", `{"org.couchdb.user:ann":["`+stored.Rev+`"]}`)
+	feed.mustBreak()
+	if status, body := ts.as("ann:pw", "GET", "/_session", ""); status != 401 {
+		t.Errorf("%d %s, want 401", status, body)
+	}
+}
+
 // TestFeedOfAdminIsCut: feeds of all databases and of _users do not outlive the admin's role.
 func TestFeedOfAdminIsCut(t *testing.T) {
 	t.Parallel()

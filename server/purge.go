@@ -3,6 +3,7 @@ package server
 import (
 	"net/http"
 
+	"github.com/parlordb/parlor/auth"
 	"github.com/parlordb/parlor/rev"
 )
 
@@ -27,6 +28,10 @@ func (s *Server) purge(r *request) error {
 	purged, seq, err := r.db.Purge(r.Context(), ids, revs)
 	if err != nil {
 		return err
+	}
+	if r.db.Name() == usersDatabase {
+		// A purged user leaves no change that watchUsers would see.
+		s.revocations.Recheck(auth.Match{})
 	}
 	body := append([]byte(`{"purge_seq":"`), r.db.FormatSeq(seq)...)
 	body = append(body, `","purged":{`...)
