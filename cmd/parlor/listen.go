@@ -13,6 +13,30 @@ import (
 	"github.com/parlordb/parlor/config"
 )
 
+// listenAll listens on the network wherever the settings say. The first of the listeners is the one of [chttpd].
+func listenAll(ctx context.Context, s *config.Snapshot) ([]net.Listener, error) {
+	plain, err := listenMain(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	secure, err := listenTLS(ctx, s)
+	switch {
+	case err != nil:
+		plain.Close()
+		return nil, err
+	case secure == nil:
+		return []net.Listener{plain}, nil
+	}
+	return []net.Listener{plain, secure}, nil
+}
+
+// closeAll closes what a server has not closed already.
+func closeAll(listeners []net.Listener) {
+	for _, l := range listeners {
+		l.Close()
+	}
+}
+
 // listenMain listens where [chttpd] says.
 func listenMain(ctx context.Context, s *config.Snapshot) (net.Listener, error) {
 	port, err := portNumber(s, 5984, "chttpd")

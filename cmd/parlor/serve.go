@@ -105,28 +105,19 @@ func (p *program) runServer(ctx context.Context, stopping func(), data string, o
 	defer func() { err = errors.Join(err, st.Close()) }()
 	removeScratch(data)
 
-	main, err := listenMain(ctx, first.Snapshot())
+	listeners, err := listenAll(ctx, first.Snapshot())
 	if err != nil {
 		return err
 	}
-	defer main.Close()
-	listeners := []net.Listener{main}
-	secure, err := listenTLS(ctx, first.Snapshot())
-	if err != nil {
-		return err
-	}
-	if secure != nil {
-		defer secure.Close()
-		listeners = append(listeners, secure)
-		log.Info("listening with TLS", "address", secure.Addr().String())
-	}
+	defer closeAll(listeners)
+	addr := listeners[0].Addr()
 
 	// The administrator is made when nothing but the settings can still fail, so that the password is not lost with a server that does not start.
 	password, err := firstStart(first)
 	if err != nil {
 		return err
 	}
-	p.welcome(first.Snapshot(), main.Addr(), password)
+	p.welcome(first.Snapshot(), addr, password)
 
 	w := newWiring(st, log, level, &backupHandler{store: st, data: data, files: o.Files, log: log, now: time.Now})
 	defer func() { err = errors.Join(err, w.close()) }()
@@ -137,6 +128,9 @@ func (p *program) runServer(ctx context.Context, stopping func(), data string, o
 	if err := furnish(ctx, st); err != nil {
 		return err
 	}
+	for _, l := range listeners[1:] {
+		log.Info("listening with TLS", "address", l.Addr().String())
+	}
 	socket, err := listenSocket(data)
 	if err != nil {
 		log.Warn("there is no socket; commands need -url", "error", err)
@@ -144,8 +138,8 @@ func (p *program) runServer(ctx context.Context, stopping func(), data string, o
 		defer os.Remove(filepath.Join(data, socketName))
 		listeners = append(listeners, socket)
 	}
-	log.Info("started", "version", release, "data", data, "address", main.Addr().String())
-	fmt.Fprintf(p.stderr, "parlor: listening on http://%s\n", main.Addr())
+	log.Info("started", "version", release, "data", data, "address", addr.String())
+	fmt.Fprintf(p.stderr, "parlor: listening on http://%s\n", addr)
 	return serveHTTP(ctx, stopping, w, listeners)
 }
 
