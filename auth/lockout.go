@@ -332,16 +332,6 @@ func (l *Lockout) Clear(user string) int {
 	return cleared
 }
 
-// client is the address of the request that ctx belongs to, the zero Addr when it is not known.
-func (l *Lockout) client(ctx context.Context) netip.Addr {
-	if l == nil {
-		return netip.Addr{}
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.o.Address(ctx)
-}
-
 // network is what stands for a client: its IPv4 address, or the /64 that its IPv6 address is in.
 func network(a netip.Addr) netip.Prefix {
 	if !a.IsValid() {
