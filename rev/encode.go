@@ -48,9 +48,8 @@ func (t *Tree) Append(dst []byte) []byte {
 		default:
 			dst = appendUvarint(dst, uint64(i-n.Parent))
 		}
-		if isHash128(n.ID.Hash) {
-			dst = appendHash128(dst, n.ID.Hash)
-		} else {
+		var short bool
+		if dst, short = appendHash128(dst, n.ID.Hash); !short {
 			flags |= flagText
 			dst = append(append(dst, byte(len(n.ID.Hash))), n.ID.Hash...)
 		}

@@ -78,11 +78,13 @@ func (id ID) Compare(other ID) int {
 
 // Append writes id in the binary form that DecodeID reads: some 18 bytes for the usual hash.
 func (id ID) Append(dst []byte) []byte {
-	dst = appendUvarint(dst, uint64(id.Gen))
-	if isHash128(id.Hash) {
-		return appendHash128(append(dst, 0), id.Hash)
+	dst = append(appendUvarint(dst, uint64(id.Gen)), 0)
+	short, ok := appendHash128(dst, id.Hash)
+	if ok {
+		return short
 	}
-	return append(append(dst, byte(len(id.Hash))), id.Hash...)
+	dst[len(dst)-1] = byte(len(id.Hash))
+	return append(dst, id.Hash...)
 }
 
 // DecodeID reads what ID.Append wrote at the start of b, and returns what follows it.
@@ -107,27 +109,32 @@ func DecodeID(b []byte) (ID, []byte, error) {
 
 // isHash128 reports whether s is 32 lower-case hex digits, which are kept as 16 bytes.
 func isHash128(s string) bool {
+	_, ok := appendHash128(make([]byte, 0, 16), s)
+	return ok
+}
+
+// appendHash128 appends the 16 bytes that s stands for, or nothing when it is not 32 lower-case hex digits.
+func appendHash128(dst []byte, s string) ([]byte, bool) {
 	if len(s) != 32 {
-		return false
+		return dst, false
 	}
-	for i := range len(s) {
-		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return false
+	for i := 0; i < 32; i += 2 {
+		high, low := nibble(s[i]), nibble(s[i+1])
+		if high|low > 15 {
+			return dst[:len(dst)-i/2], false
 		}
+		dst = append(dst, high<<4|low)
 	}
-	return true
+	return dst, true
 }
 
-func appendHash128(dst []byte, s string) []byte {
-	for i := 0; i < len(s); i += 2 {
-		dst = append(dst, nibble(s[i])<<4|nibble(s[i+1]))
-	}
-	return dst
-}
-
+// nibble is the value of a digit, more than 15 for what is none.
 func nibble(c byte) byte {
-	if c <= '9' {
+	switch {
+	case '0' <= c && c <= '9':
 		return c - '0'
+	case 'a' <= c && c <= 'f':
+		return c - 'a' + 10
 	}
-	return c - 'a' + 10
+	return 0xff
 }

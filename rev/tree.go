@@ -149,7 +149,7 @@ func (t *Tree) Merge(path []ID, deleted bool, ref uint64) (int, Outcome) {
 			break
 		}
 	}
-	outcome := t.judge(meet, at)
+	outcome, known := t.judge(meet, at), len(t.nodes)
 	if outcome == Known && t.nodes[at].Ref == 0 {
 		t.nodes[at].Ref = ref
 		t.nodes[at].Deleted = deleted
@@ -169,7 +169,7 @@ func (t *Tree) Merge(path []ID, deleted bool, ref uint64) (int, Outcome) {
 		parent = len(t.nodes)
 		t.nodes = append(t.nodes, n)
 	}
-	t.sort()
+	t.sort(known)
 	i, _ := t.Find(path[0])
 	return i, outcome
 }
@@ -214,10 +214,10 @@ func (t *Tree) graftAncestors(i int, path []ID) {
 	}
 }
 
-// sort brings the nodes in order again after some were appended.
-func (t *Tree) sort() {
+// sort brings the nodes in order again after some were appended to the first known ones.
+func (t *Tree) sort(known int) {
 	byID := func(a, b Node) int { return a.ID.Compare(b.ID) }
-	if slices.IsSortedFunc(t.nodes, byID) {
+	if slices.IsSortedFunc(t.nodes[max(known-1, 0):], byID) {
 		return
 	}
 	order := make([]int, len(t.nodes)) // order[new] = old

@@ -74,12 +74,15 @@ func (f *files) init() {
 	f.deferred = make(map[uint64]uint64)
 }
 
-// pending reports whether ref is an upload that a Write to db can take.
-func (f *files) pending(db *DB, ref uint64) bool {
+// pending reports whether ref is an upload that a Write to db can take, and its size.
+func (f *files) pending(db *DB, ref uint64) (size int64, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	up := f.uploads[ref]
-	return up != nil && up.takable(db)
+	if up == nil || !up.takable(db) {
+		return 0, false
+	}
+	return up.size, true
 }
 
 // takable tells whether a revision in db may refer to the upload. The caller holds files.mu.

@@ -136,7 +136,7 @@ func draftAll(writes []Write, results []Result) []*draft {
 				results[i].Err = fmt.Errorf("%w: the history of %q", rev.ErrFormat, w.Doc.ID)
 				continue
 			}
-		case own[w.Doc.ID]:
+		case own[w.Doc.ID], !w.Base.IsZero() && !valid(w.Base):
 			results[i].Err = conflict(w.Doc.ID)
 			continue
 		case own != nil:
@@ -150,11 +150,16 @@ func draftAll(writes []Write, results []Result) []*draft {
 
 func consecutive(history []rev.ID) bool {
 	for i, id := range history {
-		if id.Gen != history[0].Gen-i || id.Gen < 1 || id.Hash == "" {
+		if id.Gen != history[0].Gen-i || !valid(id) {
 			return false
 		}
 	}
 	return true
+}
+
+// valid tells whether a document may have the revision: what a tree cannot be read with must not get into one.
+func valid(id rev.ID) bool {
+	return id.Gen >= 1 && id.Gen <= rev.MaxGeneration && id.Hash != "" && len(id.Hash) <= rev.MaxHash
 }
 
 func conflict(id string) error { return fmt.Errorf("%w: %q", ErrConflict, id) }
@@ -163,9 +168,11 @@ func conflict(id string) error { return fmt.Errorf("%w: %q", ErrConflict, id) }
 func (d *draft) needsStudy(db *DB) bool {
 	d.files = d.files[:0]
 	for _, a := range d.Doc.Attachments {
-		if a.Stub || !db.store.files.pending(db, a.ref) {
+		size, ok := db.store.files.pending(db, a.ref)
+		if a.Stub || !ok {
 			return true
 		}
+		a.Stored = size
 		d.files = append(d.files, file{a, true})
 	}
 	return false
@@ -173,6 +180,14 @@ func (d *draft) needsStudy(db *DB) bool {
 
 // parent is the revision that an own edit of r extends, zero for none, or ErrConflict.
 func (d *draft) parent(r *record) (rev.ID, error) {
+	parent, err := d.base(r)
+	if err == nil && parent.Gen == rev.MaxGeneration {
+		err = conflict(d.Doc.ID) // nothing can follow
+	}
+	return parent, err
+}
+
+func (d *draft) base(r *record) (rev.ID, error) {
 	if r == nil || r.tree.Len() == 0 {
 		return d.Base, nil
 	}
@@ -263,6 +278,7 @@ func (d *draft) judged() *Doc {
 func (db *DB) resolve(ctx context.Context, d *draft, old *Doc) (copies []*AttachmentWriter, err error) {
 	for _, a := range d.Doc.Attachments {
 		f := file{Attachment: a}
+		size, pending := db.store.files.pending(db, a.ref)
 		switch {
 		case a.Stub:
 			stored, ok := attachmentNamed(old, a.Name)
@@ -271,8 +287,8 @@ func (db *DB) resolve(ctx context.Context, d *draft, old *Doc) (copies []*Attach
 			}
 			f.Attachment = stored
 			d.shared += stored.Stored
-		case db.store.files.pending(db, a.ref):
-			f.fresh = true
+		case pending:
+			f.fresh, f.Stored = true, size
 		default:
 			owner, err := db.owner(a)
 			if err != nil {

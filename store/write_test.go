@@ -82,8 +82,21 @@ func TestBadHistories(t *testing.T) {
 			t.Errorf("%s: %v", h, err)
 		}
 	}
+	for _, base := range []rev.ID{{Gen: 0, Hash: "x"}, {Gen: -1, Hash: "x"}, {Gen: 1}, {Gen: rev.MaxGeneration, Hash: "x"}, {Gen: 1, Hash: strings.Repeat("x", rev.MaxHash+1)}} {
+		_, err := db.Put(context.Background(), Write{Doc: Doc{ID: "doc"}, Base: base}, nil)
+		if !errors.Is(err, ErrConflict) {
+			t.Errorf("base %v: %v", base, err)
+		}
+	}
 	if _, err := db.Record("doc"); !errors.Is(err, ErrNotFound) {
 		t.Error(err)
+	}
+	last := rev.ID{Gen: rev.MaxGeneration, Hash: "last"}
+	if _, err := db.Put(context.Background(), Write{Doc: Doc{ID: "last"}, History: []rev.ID{last}}, nil); err != nil {
+		t.Error(err)
+	}
+	if _, err := db.Put(context.Background(), Write{Doc: Doc{ID: "last"}, Base: last}, nil); !errors.Is(err, ErrConflict) {
+		t.Errorf("after the last generation: %v", err)
 	}
 }
 
