@@ -146,14 +146,14 @@ func (o *output) doc(db *store.DB, rec *store.Record, doc *store.Doc, v shown) e
 	return o.spill(outputChunk)
 }
 
-// appendRev appends a revision id as text. Hashes need no escaping where they are hex; others are quoted by the store's rules.
+// appendRev appends a revision id, as it stands between the quotes of a JSON string.
 func appendRev(dst []byte, id rev.ID) []byte {
 	dst = strconv.AppendInt(dst, int64(id.Gen), 10)
 	dst = append(dst, '-')
 	return appendHash(dst, id.Hash)
 }
 
-// appendHash appends what stands between the quotes of a hash as a JSON string.
+// appendHash appends a hash likewise. Few are anything but hex, and those are escaped.
 func appendHash(dst []byte, hash string) []byte {
 	for i := range len(hash) {
 		if c := hash[i]; c < '-' || c > 'z' || c == '\\' {

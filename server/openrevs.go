@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"net/http"
 
 	"github.com/parlordb/parlor/rev"
 	"github.com/parlordb/parlor/store"
@@ -105,6 +106,9 @@ func (s *Server) openRevs(r *request, id string, q docQuery) error {
 func (s *Server) openRevsMixed(r *request, rec *store.Record, list []opened, v shown) error {
 	v.attachments = true
 	m := newMixed(r, "multipart/mixed")
+	if r.Method == http.MethodHead {
+		return nil
+	}
 	for _, at := range list {
 		doc, err := s.open(r, rec, at)
 		switch {

@@ -2,7 +2,6 @@ package server
 
 import (
 	"errors"
-	"net/http"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -42,7 +41,9 @@ func (s *Server) compareRevs(r *request, entry func(dst []byte, missing, ancesto
 	if err != nil {
 		return err
 	}
-	body := []byte(head)
+	o := newOutput(r)
+	o.text(head)
+	first := true
 	for _, a := range asked {
 		missing, ancestors, err := lacking(r.db, a.id, a.revs)
 		if err != nil {
@@ -51,13 +52,17 @@ func (s *Server) compareRevs(r *request, entry func(dst []byte, missing, ancesto
 		if len(missing) == 0 {
 			continue
 		}
-		if len(body) > len(head) {
-			body = append(body, ',')
+		if !first {
+			o.text(",")
 		}
-		body = append(appendString(body, a.id), ':')
-		body = entry(body, missing, ancestors)
+		first = false
+		o.buf = append(appendString(o.buf, a.id), ':')
+		o.buf = entry(o.buf, missing, ancestors)
+		if err := o.spill(outputChunk); err != nil {
+			return err
+		}
 	}
-	return r.send(http.StatusOK, append(body, tail...))
+	return o.finish(r, tail)
 }
 
 // idRevs are revisions of a document that a client names.
