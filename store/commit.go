@@ -160,6 +160,8 @@ type work struct {
 	rows   []rowChange
 	dirty  bool // the state must be written
 	gone   bool // the database is deleted
+
+	security []byte // the new _security, nil when it stays
 }
 
 // rowChange is a document that changed its place in the order of changes; 0 for none before, or none after.

@@ -29,7 +29,8 @@ type DB struct {
 	created  int64
 	instance atomic.Uint64
 	deleted  atomic.Bool
-	seq      atomic.Uint64 // the newest durable update sequence
+	seq      atomic.Uint64          // the newest durable update sequence
+	security atomic.Pointer[[]byte] // nil until somebody asks; set from nil by readers, replaced by the committer alone
 
 	gone bool // deleted, as the committer knows it
 
@@ -344,6 +345,9 @@ func (db *DB) publish(w *work) {
 		db.building.note(w.state.version, r)
 	}
 	db.seq.Store(w.state.seq)
+	if w.security != nil {
+		db.security.Store(&w.security)
+	}
 	if db.changed != nil && (moved || w.gone) {
 		close(db.changed)
 		db.changed = nil
@@ -474,17 +478,26 @@ func (db *DB) Security() ([]byte, error) {
 		return nil, err
 	}
 	defer sn.release()
+	if kept := db.security.Load(); kept != nil {
+		return *kept, nil
+	}
 	v, err := read(sn, dbKey(db.id, kindSecurity))
 	if err == nil && v == nil {
 		err = damaged("%s has no _security", db.name)
 	}
-	return v, err
+	if err != nil {
+		return nil, err
+	}
+	// What the committer has put there meanwhile is newer.
+	db.security.CompareAndSwap(nil, &v)
+	return v, nil
 }
 
 // SetSecurity stores the _security object, durable on return.
 func (db *DB) SetSecurity(ctx context.Context, body []byte) error {
 	return db.do(ctx, len(body), func(g *group, w *work) error {
 		g.set(dbKey(db.id, kindSecurity), body)
+		w.security = body
 		return nil
 	})
 }
