@@ -17,8 +17,6 @@ type Argon2 struct {
 
 // ErrArgon2 is the answer to a hash or Policy whose Argon2 parameters are not within the bounds. They are fixed: a directory's entry, which its user may be
 // able to write, must not have the server take more memory than it has.
-//
-//lint:ignore ST1005 in the words of ErrIterLow and ErrIterHigh, which clients are shown too
 var ErrArgon2 = errors.New("Argon2 parameters are out of range for this server")
 
 const (
