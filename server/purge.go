@@ -44,3 +44,17 @@ func (s *Server) purge(r *request) error {
 	}
 	return r.send(http.StatusCreated, append(body, "}}"...))
 }
+
+// purgedInfos lists what was purged, as far back as _purged_infos_limit says.
+func (s *Server) purgedInfos(r *request) error {
+	body := []byte(`{"purged_infos":[`)
+	err := r.db.Purges(func(id string, purged []rev.ID) bool {
+		body = appendString(append(appendComma(body), `{"id":`...), id)
+		body = append(appendRevList(append(body, `,"revs":`...), purged), '}')
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	return r.send(http.StatusOK, append(body, "]}"...))
+}

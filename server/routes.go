@@ -91,6 +91,7 @@ func databaseRoutes() []endpoint {
 		{"_security", member, "PUT,GET", on{"GET": (*Server).getSecurity, "PUT": (*Server).putSecurity}, map[string]need{"PUT": dbAdmin}},
 		{"_revs_limit", member, "PUT,GET", on{"GET": (*Server).getRevsLimit, "PUT": (*Server).putRevsLimit}, map[string]need{"PUT": dbAdmin}},
 		{"_purge", serverAdmin, "POST", on{"POST": (*Server).purge}, nil},
+		{"_purged_infos", member, "GET,HEAD", on{"GET": (*Server).purgedInfos}, nil},
 		{"_purged_infos_limit", serverAdmin, "PUT,GET", on{"GET": (*Server).getPurgedLimit, "PUT": (*Server).putPurgedLimit}, nil},
 		{"_compact", compacter, "POST", on{"POST": (*Server).compact}, nil},
 		{"_compact/*", compacter, "POST", on{"POST": (*Server).compactViews}, nil},

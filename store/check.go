@@ -467,12 +467,8 @@ func (d *dbChecker) purges() error {
 	n := uint64(0)
 	err := d.each(d.kind(kindPurge), func(key, value []byte) error {
 		n++
-		c := cutter{rest: value}
-		c.text()
-		for len(c.rest) > 0 {
-			c.revision()
-		}
-		if seq := keyNumber(key); c.bad || seq > d.state.purges {
+		_, _, err := decodePurge(value)
+		if seq := keyNumber(key); err != nil || seq > d.state.purges {
 			return damaged("the record of purge %d", seq)
 		}
 		return nil

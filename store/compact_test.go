@@ -108,7 +108,11 @@ func TestPurge(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := keys(t, db, kindPurge); n != 2 {
-		t.Errorf("%d purges are remembered", n)
+	var remembered []string
+	if err := db.Purges(func(id string, purged []rev.ID) bool {
+		remembered = append(remembered, fmt.Sprint(id, len(purged)))
+		return true
+	}); err != nil || len(remembered) != 2 || remembered[0] != "doc1" || keys(t, db, kindPurge) != 2 {
+		t.Errorf("remembered are %q, %v", remembered, err)
 	}
 }

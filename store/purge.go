@@ -3,6 +3,9 @@ package store
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/parlordb/parlor/rev"
 )
@@ -28,6 +31,36 @@ func (db *DB) Purge(ctx context.Context, ids []string, revs [][]rev.ID) (purged 
 		return nil, 0, err
 	}
 	return purged, seq, nil
+}
+
+// Purges calls fn for the purges that are remembered, oldest first, until it returns false, under the same rules as Changes.
+func (db *DB) Purges(fn func(id string, purged []rev.ID) bool) error {
+	sn, err := db.reader()
+	if err != nil {
+		return err
+	}
+	defer sn.release()
+	o := &pebble.IterOptions{LowerBound: dbKey(db.id, kindPurge), UpperBound: dbKey(db.id, kindPurge+1)}
+	return scan(sn, o, false, func(key, value []byte) (bool, error) {
+		id, purged, err := decodePurge(value)
+		if err != nil {
+			return false, fmt.Errorf("purge %d: %w", keyNumber(key), err)
+		}
+		return fn(id, purged), nil
+	})
+}
+
+// decodePurge reads what rememberPurge wrote.
+func decodePurge(value []byte) (id string, purged []rev.ID, err error) {
+	c := cutter{rest: value}
+	id = c.text()
+	for len(c.rest) > 0 && !c.bad {
+		purged = append(purged, c.revision())
+	}
+	if c.bad {
+		err = damaged("the record of a purge")
+	}
+	return id, purged, err
 }
 
 // purge removes leaves of one document.
