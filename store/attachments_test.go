@@ -240,7 +240,7 @@ func TestLargeAttachment(t *testing.T) {
 	if err != nil || a.Stored != size {
 		t.Fatalf("%+v, %v", a, err)
 	}
-	if grown := heap(s) - before; grown > 32<<20 {
+	if grown := heap(s) - before; grown > 48<<20 {
 		t.Errorf("writing took %d MiB of heap", grown>>20)
 	}
 	a.Name = "large"
@@ -260,7 +260,7 @@ func TestLargeAttachment(t *testing.T) {
 	if err != nil || n != size || [16]byte(sum.Sum(nil)) != a.Digest {
 		t.Errorf("%d bytes, %v", n, err)
 	}
-	if grown := heap(s) - before; grown > 32<<20 {
+	if grown := heap(s) - before; grown > 48<<20 {
 		t.Errorf("reading took %d MiB of heap", grown>>20)
 	}
 	r.Close()

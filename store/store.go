@@ -280,7 +280,7 @@ func (s *Store) Metrics() Metrics {
 	p := s.pebble.Metrics()
 	m.OpenDatabases = s.databases.count()
 	m.DiskBytes = p.DiskSpaceUsage()
-	m.MemoryBytes = uint64(p.BlockCache.Size) + p.MemTable.Size
+	m.MemoryBytes = uint64(p.BlockCache.Size) + p.MemTable.Size + p.MemTable.ZombieSize
 	return m
 }
 
