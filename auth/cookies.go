@@ -180,7 +180,7 @@ func (c *Cookies) header(value string, expires time.Time, maxAge time.Duration, 
 // cookieToken is the content of a cookie.
 type cookieToken struct {
 	name   string
-	time   string // Unix seconds in hex
+	time   []byte // Unix seconds in hex
 	signed []byte // name ":" time
 	mac    []byte
 }
@@ -200,13 +200,13 @@ func parseCookie(text string) (t cookieToken, ok bool) {
 		return t, false
 	}
 	second += colon + 1
-	return cookieToken{name: string(decoded[:colon]), time: string(decoded[colon+1 : second]), signed: decoded[:second], mac: decoded[second+1:]}, true
+	return cookieToken{name: string(decoded[:colon]), time: decoded[colon+1 : second], signed: decoded[:second], mac: decoded[second+1:]}, true
 }
 
 // expiry is when a cookie of that time ends; ok is false when the text is no time.
-func (c *Cookies) expiry(hexTime string) (expires time.Time, ok bool) {
+func (c *Cookies) expiry(hexTime []byte) (expires time.Time, ok bool) {
 	const farFuture = 1 << 40 // no overflow beyond; CouchDB accepts times to come, and so do we
-	seconds, err := strconv.ParseInt(hexTime, 16, 64)
+	seconds, err := strconv.ParseInt(string(hexTime), 16, 64)
 	if err != nil || seconds < -farFuture || seconds > farFuture {
 		return time.Time{}, false
 	}
@@ -233,10 +233,11 @@ func (c *Cookies) signed(t *cookieToken, salt string, now time.Time) bool {
 
 // sign computes the HMAC of message under secret ‖ salt.
 func sign(d digest, secret, salt string, message []byte) []byte {
-	var stack [128]byte
-	mac := hmac.New(d.new, append(append(stack[:0], secret...), salt...))
+	// Key and sum share one piece of memory, for this runs at each request.
+	key := append(append(make([]byte, 0, len(secret)+len(salt)+d.size), secret...), salt...)
+	mac := hmac.New(d.new, key)
 	mac.Write(message)
-	return mac.Sum(nil)
+	return mac.Sum(key)[len(key):]
 }
 
 // cookieValue finds the first session cookie in Cookie headers, without its quotes. net/http's own parser drops values
