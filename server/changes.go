@@ -190,6 +190,7 @@ type changesSource struct {
 	top        uint64 // descending: the newest sequence when it began
 	below      uint64 // descending: rows from this sequence on have been read
 	batch      []heldChange
+	leaves     []store.Leaf // of the batch
 }
 
 // heldChange is a change copied from the store.
@@ -285,14 +286,16 @@ func (src *changesSource) readRows(f *feed, since uint64) (uint64, bool, error) 
 
 // readDocs writes rows that are judged by their documents or hold them.
 func (src *changesSource) readDocs(ctx context.Context, f *feed, since uint64) (uint64, bool, error) {
-	src.batch = src.batch[:0]
+	src.batch, src.leaves = src.batch[:0], src.leaves[:0]
 	start := src.below
 	at, more, err := src.scan(since, func(c *store.Change) bool {
 		leaves := c.Leaves
 		if !src.allLeaves {
 			leaves = leaves[:1]
 		}
-		src.batch = append(src.batch, heldChange{seq: c.Seq, id: strings.Clone(c.ID), winner: c.Leaves[0], leaves: slices.Clone(leaves)})
+		from := len(src.leaves)
+		src.leaves = append(src.leaves, leaves...)
+		src.batch = append(src.batch, heldChange{seq: c.Seq, id: strings.Clone(c.ID), winner: c.Leaves[0], leaves: src.leaves[from:len(src.leaves):len(src.leaves)]})
 		return len(src.batch) < docRows
 	})
 	if err != nil {
@@ -348,35 +351,18 @@ func (src *changesSource) tell(ctx context.Context, f *feed, batch []heldChange)
 // judge asks the filter about the documents of a first part of the changes and leaves each with the leaves that pass. It returns how many
 // it has judged.
 func (src *changesSource) judge(ctx context.Context, batch []heldChange) (n int, err error) {
-	var docs [][]byte
-	size := 0
-	for n = 0; n < len(batch) && (n == 0 || size < docBytes); n++ {
-		held := &batch[n]
-		known := held.leaves[:0]
-		for i, leaf := range held.leaves {
-			doc, err := src.db.LeafDoc(held.id, held.seq, leaf)
-			if errors.Is(err, store.ErrMissing) {
-				continue // replaced and compacted away: a later change tells of the document
-			}
-			if err != nil {
-				return n, err
-			}
-			text, err := src.s.appendShown(nil, src.db, doc, src.filter.shown)
-			if errors.Is(err, store.ErrNotFound) {
-				continue // purged meanwhile
-			}
-			if err != nil {
-				return n, err
-			}
-			if i == 0 && src.docs {
-				held.doc = doc
-			}
-			known, docs, size = append(known, leaf), append(docs, text), size+len(text)
+	text, ends := make([]byte, 0, 32<<10), make([]int, 0, docRows)
+	for n = 0; n < len(batch) && (n == 0 || len(text) < docBytes); n++ {
+		if text, ends, err = src.render(text, ends, &batch[n]); err != nil {
+			return n, err
 		}
-		held.leaves = known
 	}
-	if len(docs) == 0 {
+	if len(ends) == 0 {
 		return n, nil
+	}
+	docs, from := make([][]byte, len(ends)), 0
+	for i, end := range ends {
+		docs[i], from = text[from:end:end], end
 	}
 	passed, err := src.filter.byDoc(ctx, docs)
 	if err != nil {
@@ -395,12 +381,42 @@ func (src *changesSource) judge(ctx context.Context, batch []heldChange) (n int,
 	return n, nil
 }
 
+// render appends the documents of a change to text, and where each ends to ends. Leaves that are gone are taken out of the change: a document
+// that was replaced meanwhile, and compacted, is told of by a later change.
+func (src *changesSource) render(text []byte, ends []int, held *heldChange) ([]byte, []int, error) {
+	known := held.leaves[:0]
+	for i, leaf := range held.leaves {
+		doc, err := src.db.LeafDoc(held.id, held.seq, leaf)
+		if errors.Is(err, store.ErrMissing) {
+			continue
+		}
+		if err != nil {
+			return text, ends, err
+		}
+		from := len(text)
+		text, err = src.s.appendShown(text, src.db, doc, src.filter.shown)
+		if errors.Is(err, store.ErrNotFound) {
+			text = text[:from] // purged meanwhile
+			continue
+		}
+		if err != nil {
+			return text, ends, err
+		}
+		if i == 0 && src.docs {
+			held.doc = doc
+		}
+		known, ends = append(known, leaf), append(ends, len(text))
+	}
+	held.leaves = known
+	return text, ends, nil
+}
+
 // docRow writes a row, with the winner where documents are wanted.
 func (src *changesSource) docRow(f *feed, held *heldChange) (err error) {
 	if src.docs && held.doc == nil {
 		held.doc, err = src.db.LeafDoc(held.id, held.seq, held.winner)
 		if errors.Is(err, store.ErrMissing) {
-			return nil // as in judge
+			return nil // as in render
 		}
 		if err != nil {
 			return err

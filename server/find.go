@@ -88,7 +88,9 @@ func parseBookmark(mark string) (id string, ok bool) {
 	if err != nil {
 		return "", false
 	}
-	return strings.CutPrefix(string(plain), bookmarkMark)
+	id, ok = strings.CutPrefix(string(plain), bookmarkMark)
+	// One id has one bookmark, though base64 has several texts for some bytes.
+	return id, ok && bookmark(id) == mark
 }
 
 // selectsNothing reports whether a selector is one of $and, $or and $nor of nothing.

@@ -83,3 +83,18 @@ func TestFindPages(t *testing.T) {
 		t.Errorf("statistics: %s", got)
 	}
 }
+
+// FuzzBookmark asserts that a bookmark gives back the id that it was made from, and that nothing else passes for one.
+func FuzzBookmark(f *testing.F) {
+	for _, s := range []string{"", "a", "id:", "aWQ6", "nil", "é\xff"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if id, ok := parseBookmark(bookmark(s)); !ok || id != s {
+			t.Errorf("%q came back as %q", s, id)
+		}
+		if id, ok := parseBookmark(s); ok && bookmark(id) != s {
+			t.Errorf("%q passes for the bookmark of %q", s, id)
+		}
+	})
+}
