@@ -120,6 +120,7 @@ func BenchmarkDoc(b *testing.B) {
 	db := filled(b, n)
 	var next atomic.Int64
 	b.ReportAllocs()
+	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
 			i := int(next.Add(7)) % n

@@ -396,6 +396,7 @@ func TestBackup(t *testing.T) {
 		if err := db.WaitChange(ctx, uint64(n+1)*20); err != nil {
 			t.Fatal(err)
 		}
+		verify(t, s) // beside the writer
 		before := db.UpdateSeq()
 		dir := fmt.Sprintf("backup%d", n)
 		if err := s.Backup(ctx, dir); err != nil {
