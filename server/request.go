@@ -26,7 +26,6 @@ type request struct {
 	segments []string // of the path, decoded, empty ones dropped
 	params   url.Values
 	who      auth.Identity
-	named    string // the method that identified who, "" for nobody
 
 	// Set by route and authorize where the path names a database.
 	db   *store.DB
