@@ -32,7 +32,8 @@
 //
 // [Passwords] checks a name and a password, for Basic and for login forms alike. Hashing is slow on purpose, so passwords that verified are
 // remembered (as a keyed digest, never in clear), under a key that holds the stored hash: a changed password is another key.
-// How many hashes are computed at once is bounded, and unknown names take as long as wrong passwords.
+// How many hashes are computed at once is bounded, and unknown names take as long as wrong passwords. A [Lockout] refuses who guesses, a [TOTP] checks
+// second factors for [Passwords.VerifyBoth], and a [Budget] bounds costly wrong tokens.
 //
 // # What else
 //
@@ -94,8 +95,9 @@ type User struct {
 	Name     string
 	Roles    []string // a server admin's include "_admin"
 	Password password.Hash
-	Admin    bool // a server admin from the configuration
-	TOTP     bool // a second factor is set: Basic is refused
+	Admin    bool    // a server admin from the configuration
+	TOTP     bool    // a second factor is set: Basic is refused
+	TOTPKey  TOTPKey // what its codes are made with; the zero TOTPKey matches none
 	Disabled bool
 }
 

@@ -32,7 +32,8 @@ func (b *Basic) Authenticate(r *http.Request) (Identity, error) {
 	if err != nil {
 		return Identity{}, about(err, b.Name(), "", "")
 	}
-	u, err := b.passwords.Verify(r.Context(), name, pass)
+	client := b.passwords.settings.Load().Client(r)
+	u, err := b.passwords.Verify(WithClient(r.Context(), client), name, pass)
 	if err != nil {
 		return Identity{}, about(err, b.Name(), name, "")
 	}

@@ -39,16 +39,15 @@ func ParseLockoutMode(s string) (LockoutMode, error) {
 	return LockoutEnforce, fmt.Errorf("lockout mode %q is none of enforce, warn and off", s)
 }
 
-// LockoutOptions say how many failures are too many. The zero value is CouchDB's default, with all addresses as one.
+// LockoutOptions say how many failures are too many. The zero value is CouchDB's default.
 type LockoutOptions struct {
 	Mode        LockoutMode
 	Threshold   int           // so many failures lock; 0: 5
 	MaxObjects  int           // how many counters are kept; the oldest goes first; 0: 10,000
 	MaxLifetime time.Duration // how long a counter is kept from its first failure on; 0: 5 minutes
 
-	// Address returns the client of the request that ctx belongs to; who is believed about that is its business. It is
-	// quick, and calls no Lockout. nil, or the zero
-	// Addr as its answer: the client is unknown, and shares its counters with all who are.
+	// Address returns the client of the request that ctx belongs to; who is believed about that is its business. It is quick, and calls no
+	// Lockout. The zero Addr: the client is unknown, and shares its counters with all who are. nil: Client, which says what WithClient was told.
 	Address func(ctx context.Context) netip.Addr
 
 	// Report is told of each lock when the failure that makes it has been counted, in the modes enforce and warn. It is called by the goroutine of
@@ -74,7 +73,7 @@ type Lock struct {
 // IPv6 addresses count by their /64, which one client has to itself. Names that do not exist are counted like those that do. The counter begins
 // with the first failure and ends MaxLifetime later, or with a success.
 //
-// A sign-on goes like this; Passwords does it when it is given a Lockout:
+// A sign-on goes like this, as Passwords does it when it is given a Lockout:
 //
 //	if err := l.Check(ctx, name, salt); err != nil {
 //		return err // locked, even for the right password
@@ -129,7 +128,7 @@ func (l *Lockout) Configure(o LockoutOptions) {
 		o.MaxLifetime = 5 * time.Minute
 	}
 	if o.Address == nil {
-		o.Address = func(context.Context) netip.Addr { return netip.Addr{} }
+		o.Address = Client
 	}
 	if o.Now == nil {
 		o.Now = time.Now

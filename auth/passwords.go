@@ -9,6 +9,7 @@ import (
 	"errors"
 	"hash"
 	"net/http"
+	"net/netip"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -19,8 +20,11 @@ import (
 	"github.com/parlordb/parlor/auth/password"
 )
 
-// maxWaiting bounds how many sign-ons wait for a slow hash. At 100 ms a hash, whoever comes after them would wait for minutes.
-const maxWaiting = 1000
+// Bounds on how many sign-ons wait for a slow hash, in all and from one address. At 100 ms a hash, whoever comes after them would wait for minutes.
+const (
+	maxWaiting     = 1000
+	maxWaitingEach = 100
+)
 
 // PasswordOptions say how Passwords works. The zero value is CouchDB's default.
 type PasswordOptions struct {
@@ -34,6 +38,13 @@ type PasswordOptions struct {
 	// Server admins from the configuration are not passed to it.
 	Upgrade func(ctx context.Context, u *User, password string)
 
+	// Lockout counts failures and refuses who has had too many. nil: nobody is locked out.
+	Lockout *Lockout
+
+	// Client returns who a request with Basic credentials is from, for Lockout and a fair share of slow hashes; who is believed about that is its
+	// business. nil: the peer of the connection. Callers of Verify say it with WithClient.
+	Client func(r *http.Request) netip.Addr
+
 	Now func() time.Time // nil: time.Now
 }
 
@@ -41,14 +52,14 @@ type PasswordOptions struct {
 //
 // A password that verified is remembered: the next request with it costs a keyed digest (HMAC-SHA256) instead of the slow hash. The key of an entry
 // covers name, password and the whole stored hash, so an entry of a changed password cannot be hit; entries of an old configuration are dropped.
-// The same password presented many times at once is hashed once, and at most as many hashes as there are CPUs run at the same time.
+// The same password presented many times at once by one client is hashed once, and at most as many hashes as there are CPUs run at the same time.
+// Clients that wait for one take turns, so that a flood from one address does not keep the others waiting.
 type Passwords struct {
 	users    Users
 	secret   [32]byte // keys the digests that the cache is addressed by; made anew by each process
 	macs     sync.Pool
 	settings atomic.Pointer[passwordSettings]
-	running  chan struct{} // one slot for each slow hash
-	waiting  atomic.Int32
+	hashing  *turns // a slot for each slow hash
 
 	mu      sync.Mutex
 	flights map[flightKey]*flight
@@ -68,10 +79,11 @@ type remembered struct {
 	lastUsed atomic.Int64 // Unix seconds
 }
 
-// flightKey keeps those apart who are under different policies.
+// flightKey keeps those apart who are under different policies, or at different addresses, which are locked out each for itself.
 type flightKey struct {
 	settings   *passwordSettings
 	credential credentialKey
+	client     netip.Prefix
 }
 
 // flight is a slow hash under way that others wait for. err may be read when done is closed.
@@ -84,7 +96,7 @@ type flight struct {
 func NewPasswords(users Users, o PasswordOptions) *Passwords {
 	p := &Passwords{
 		users:   users,
-		running: make(chan struct{}, runtime.GOMAXPROCS(0)),
+		hashing: newTurns(runtime.GOMAXPROCS(0), maxWaiting, maxWaitingEach),
 		flights: make(map[flightKey]*flight),
 	}
 	rand.Read(p.secret[:])
@@ -100,6 +112,9 @@ func (p *Passwords) Configure(o PasswordOptions) {
 	}
 	if o.CacheIdle <= 0 {
 		o.CacheIdle = 10 * time.Minute
+	}
+	if o.Client == nil {
+		o.Client = Peer
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -124,66 +139,112 @@ func (p *Passwords) Policy() password.Policy { return p.settings.Load().Policy }
 
 // Verify returns the user of that name when the password is right. Otherwise it fails with a *Refusal: 401 with the same text for a
 // wrong password, an unknown or empty name, and a user with a second factor (whom a password alone does not let in); 403 for a hash that the
-// Policy does not take and for a disabled user whose password is right; 503 when too many are waiting. It fails with ctx's error when ctx ends
-// while it waits, and with the directory's own errors. The Refusal's User is name.
+// Policy does not take, for a disabled user whose password is right and, with Retry-After, for one who is locked out; 503 when too many are waiting.
+// It fails with ctx's error when ctx ends while it waits, and with the directory's own errors. The Refusal's User is name.
 //
 // It is safe to call from many goroutines; unknown names take as long as wrong passwords of hashes that are no costlier than the Policy's.
 func (p *Passwords) Verify(ctx context.Context, name, pass string) (*User, error) {
+	return p.VerifyBoth(ctx, name, pass, nil)
+}
+
+// VerifyBoth is Verify for where a second factor can be given. second is called for a user who has one, and whose password is right; it fails with a
+// *Refusal, 401 for a factor that is missing or wrong. Only both together count as a success towards the Lockout, and either can be a failure.
+func (p *Passwords) VerifyBoth(ctx context.Context, name, pass string, second func(u *User) error) (*User, error) {
 	if name == "" {
 		return nil, incorrect()
 	}
-	u, err := p.verify(ctx, name, pass)
+	u, err := p.verify(ctx, name, pass, second)
 	if err != nil {
 		return nil, about(err, "", name, "")
 	}
 	return u, nil
 }
 
-func (p *Passwords) verify(ctx context.Context, name, pass string) (*User, error) {
+func (p *Passwords) verify(ctx context.Context, name, pass string, second func(u *User) error) (*User, error) {
 	s := p.settings.Load()
 	u, err := p.users.User(ctx, name)
 	if err != nil && !errors.Is(err, ErrUnknownUser) {
 		return nil, err
 	}
-	stored := s.decoy
-	if u != nil && u.Password != (password.Hash{}) {
-		stored = u.Password
+	a := attempt{user: u, name: name, pass: pass, stored: s.decoy}
+	if u != nil {
+		a.salt = u.Password.Salt
+		if u.Password != (password.Hash{}) {
+			a.stored = u.Password
+		}
 	}
-	key := p.key(name, pass, &stored)
-	if !s.recall(key) {
-		if err := p.hashOnce(ctx, s, key, u, &stored, pass); err != nil {
+	if err := s.Lockout.Check(ctx, name, a.salt); err != nil {
+		return nil, err
+	}
+	a.key = p.key(name, pass, &a.stored)
+	if !s.recall(a.key) {
+		if err := p.hashOnce(ctx, s, &a); err != nil {
 			return nil, err
 		}
 	}
 	switch {
-	case u == nil || u.TOTP:
+	case u == nil:
 		return nil, incorrect()
-	case u.Disabled:
+	case u.TOTP:
+		if err := s.verifySecond(ctx, &a, second); err != nil {
+			return nil, err
+		}
+	default:
+		s.Lockout.Succeeded(ctx, name, a.salt)
+	}
+	if u.Disabled {
 		return nil, disabled()
 	}
 	return u, nil
 }
 
+// attempt is a name and a password, and what they are checked against.
+type attempt struct {
+	user       *User // nil: unknown
+	name, pass string
+	salt       string
+	stored     password.Hash // the user's, or a decoy
+	key        credentialKey
+}
+
+// errHalf ends an attempt that is neither a success nor a failure yet: the password is right, and a second factor is wanted.
+var errHalf = errors.New("second factor is wanted")
+
+// verifySecond asks for the second factor of a user whose password is right.
+func (s *passwordSettings) verifySecond(ctx context.Context, a *attempt, second func(u *User) error) error {
+	end, err := s.Lockout.Begin(ctx, a.name, a.salt)
+	if err != nil {
+		return err
+	}
+	outcome := error(incorrect())
+	defer func() { end(outcome) }()
+	if second != nil {
+		outcome = second(a.user)
+	}
+	return outcome
+}
+
 // hashOnce verifies the slow way, together with whoever else presents the same name and password now.
-func (p *Passwords) hashOnce(ctx context.Context, s *passwordSettings, key credentialKey, u *User, stored *password.Hash, pass string) error {
+func (p *Passwords) hashOnce(ctx context.Context, s *passwordSettings, a *attempt) error {
+	key := flightKey{s, a.key, network(Client(ctx))}
 	for {
 		p.mu.Lock()
-		f, underWay := p.flights[flightKey{s, key}]
+		f, underWay := p.flights[key]
 		if !underWay {
-			if s.recall(key) { // a flight has landed since the caller looked
+			if s.recall(a.key) { // a flight has landed since the caller looked
 				p.mu.Unlock()
 				return nil
 			}
 			f = &flight{done: make(chan struct{}), err: context.Canceled}
-			p.flights[flightKey{s, key}] = f
+			p.flights[key] = f
 		}
 		p.mu.Unlock()
 		if !underWay {
-			if err := p.lead(ctx, s, key, f, stored, pass); err != nil {
+			if err := p.lead(ctx, key, f, a); err != nil {
 				return err
 			}
-			if s.Upgrade != nil && u != nil && !u.Admin && !u.TOTP && !u.Disabled && s.Policy.Outdated(*stored) {
-				s.Upgrade(ctx, u, pass)
+			if u := a.user; s.Upgrade != nil && u != nil && !u.Admin && !u.TOTP && !u.Disabled && s.Policy.Outdated(a.stored) {
+				s.Upgrade(ctx, u, a.pass)
 			}
 			return nil
 		}
@@ -199,39 +260,45 @@ func (p *Passwords) hashOnce(ctx context.Context, s *passwordSettings, key crede
 	}
 }
 
-// lead runs the flight f and lands it, even when the hash panics.
-func (p *Passwords) lead(ctx context.Context, s *passwordSettings, key credentialKey, f *flight, stored *password.Hash, pass string) error {
+// lead runs the flight f and lands it, even when the hash panics. It is one attempt towards the Lockout, however many wait for it.
+func (p *Passwords) lead(ctx context.Context, key flightKey, f *flight, a *attempt) error {
 	defer func() {
 		p.mu.Lock()
-		delete(p.flights, flightKey{s, key})
+		delete(p.flights, key)
 		p.mu.Unlock()
 		close(f.done)
 	}()
-	if f.err = p.slow(ctx, s, stored, pass); f.err == nil {
-		s.remember(key)
+	s := key.settings
+	end, err := s.Lockout.Begin(ctx, a.name, a.salt)
+	if err != nil {
+		f.err = err
+		return err
+	}
+	outcome := f.err
+	defer func() { end(outcome) }()
+	f.err = p.slow(ctx, s, &a.stored, a.pass)
+	switch outcome = f.err; {
+	case outcome != nil:
+	case a.user == nil: // nobody has the decoy's password; but should one find it, they have found nothing
+		outcome = incorrect()
+	case a.user.TOTP:
+		outcome = errHalf
+	}
+	if f.err == nil {
+		s.remember(a.key)
 	}
 	return f.err
 }
 
 // slow waits for its turn and computes the hash.
 func (p *Passwords) slow(ctx context.Context, s *passwordSettings, stored *password.Hash, pass string) error {
-	if p.waiting.Add(1) > maxWaiting {
-		p.waiting.Add(-1)
-		return &Refusal{
-			Status: http.StatusServiceUnavailable, Kind: "service_unavailable", Reason: "Too many passwords are being checked. Try again.",
-			Header: http.Header{"Retry-After": {"5"}},
-		}
+	release, err := p.hashing.take(ctx, Client(ctx))
+	if err != nil {
+		return err
 	}
-	select {
-	case p.running <- struct{}{}:
-		p.waiting.Add(-1)
-	case <-ctx.Done():
-		p.waiting.Add(-1)
-		return ctx.Err()
-	}
-	defer func() { <-p.running }()
+	defer release()
 
-	err := s.Policy.Verify(*stored, pass)
+	err = s.Policy.Verify(*stored, pass)
 	if errors.Is(err, password.ErrMismatch) || errors.Is(err, password.ErrBadHash) {
 		if rest, more := s.rest(stored); more {
 			_ = password.Policy{}.Verify(rest, pass) // only the time that it takes counts

@@ -3,6 +3,8 @@ package auth
 import (
 	"context"
 	"errors"
+	"net/netip"
+	"runtime"
 	"testing"
 	"testing/synctest"
 
@@ -20,12 +22,17 @@ func busyPasswords(t *testing.T) (p *Passwords, free func()) {
 	users := new(Memory)
 	users.Put(User{Name: "anna", Password: h})
 	p = NewPasswords(users, PasswordOptions{Policy: policy})
-	for range cap(p.running) {
-		p.running <- struct{}{}
+	var slots []func()
+	for p.hashing.free > 0 {
+		release, err := p.hashing.take(t.Context(), netip.Addr{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		slots = append(slots, release)
 	}
 	return p, func() {
-		for range cap(p.running) {
-			<-p.running
+		for _, release := range slots {
+			release()
 		}
 	}
 }
@@ -49,7 +56,7 @@ func TestWaitingEndsWithTheRequest(t *testing.T) {
 			t.Errorf("the one that was given up: %v", err)
 		}
 		synctest.Wait() // the second has taken over
-		if n := p.waiting.Load(); n != 1 {
+		if n := p.hashing.waiting; n != 1 {
 			t.Errorf("%d wait, want 1", n)
 		}
 		given, giveUp := context.WithCancel(t.Context())
@@ -63,8 +70,9 @@ func TestWaitingEndsWithTheRequest(t *testing.T) {
 		if err := <-results; err != nil {
 			t.Errorf("the one that stayed: %v", err)
 		}
-		if len(p.flights) != 0 || p.waiting.Load() != 0 || len(p.running) != 0 {
-			t.Errorf("left behind: %d flights, %d waiting, %d running", len(p.flights), p.waiting.Load(), len(p.running))
+		synctest.Wait()
+		if len(p.flights) != 0 || p.hashing.waiting != 0 || p.hashing.free != runtime.GOMAXPROCS(0) {
+			t.Errorf("left behind: %d flights, %d waiting, %d free", len(p.flights), p.hashing.waiting, p.hashing.free)
 		}
 	})
 }
@@ -72,16 +80,16 @@ func TestWaitingEndsWithTheRequest(t *testing.T) {
 func TestTooManyWaiting(t *testing.T) {
 	t.Parallel()
 	p, free := busyPasswords(t)
-	p.waiting.Store(maxWaiting)
+	p.hashing.waiting = maxWaiting
 	_, err := p.Verify(t.Context(), "anna", "apple")
 	refusal, ok := errors.AsType[*Refusal](err)
 	if !ok || refusal.Status != 503 || refusal.Header.Get("Retry-After") == "" {
 		t.Errorf("%v, want 503 with Retry-After", err)
 	}
-	if n := p.waiting.Load(); n != maxWaiting {
+	if n := p.hashing.waiting; n != maxWaiting {
 		t.Errorf("%d waiting after one was turned away", n)
 	}
-	p.waiting.Store(0)
+	p.hashing.waiting = 0
 	free()
 	if _, err := p.Verify(t.Context(), "anna", "apple"); err != nil {
 		t.Errorf("when there is room again: %v", err)

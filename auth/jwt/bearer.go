@@ -22,7 +22,8 @@
 //
 // A token that verified is remembered by its SHA-256, so that the next request with it costs a hash and not a signature; its times are
 // checked each time. The memory belongs to the [Bearer], which is immutable: new keys or rules mean a new Bearer, to which no token is known.
-// Tokens with a wrong signature are remembered for some seconds in a place of their own.
+// Tokens with a wrong signature are remembered for some seconds in a place of their own, and an [auth.Budget] in [Options] bounds how many of them
+// a client may send.
 //
 // Refusals have CouchDB's status and text (mostly 400), and WWW-Authenticate as in RFC 6750.
 package jwt
@@ -34,6 +35,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/maypok86/otter/v2"
@@ -59,6 +61,11 @@ type Options struct {
 	RolesPath string           // where they are in nested objects, such as `realm_access.roles`; it wins over RolesName
 	Leeway    time.Duration    // how far clocks may differ where exp and nbf are checked, to the second; an Identity's Expires includes it
 	Now       func() time.Time // nil: time.Now
+
+	// Budget bounds how many tokens with wrong signatures a client may send; it lives longer than one Bearer. nil: nothing is bounded.
+	Budget *auth.Budget
+	// Client returns who a request is from, for Budget; who is believed about that is its business. nil: the peer of the connection.
+	Client func(r *http.Request) netip.Addr
 }
 
 // Bearer is the Method "jwt". It is immutable and safe for concurrent use.
@@ -102,6 +109,9 @@ func NewBearer(o Options) (*Bearer, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Client == nil {
+		o.Client = auth.Peer
+	}
 	// Entries carry their own age, so the caches need no goroutine: not to expire them, and not to keep their bounds.
 	here := func(f func()) { f() }
 	return &Bearer{
@@ -121,12 +131,15 @@ func (b *Bearer) Authenticate(r *http.Request) (auth.Identity, error) {
 	if !ok {
 		return auth.Identity{}, auth.ErrNoCredentials
 	}
-	return b.Verify(token)
+	return b.check(token, r)
 }
 
 // Verify returns who a token is from. It fails with an *auth.Refusal. The Identity's Credential is the name of the key that signed it; a Refusal's
-// is that of the key which the token selects, and its User the sub that the token claims, as far as it could be read.
-func (b *Bearer) Verify(token string) (auth.Identity, error) {
+// is that of the key which the token selects, and its User the sub that the token claims, as far as it could be read. It is nobody's Budget.
+func (b *Bearer) Verify(token string) (auth.Identity, error) { return b.check(token, nil) }
+
+// check verifies a token that came with r, nil for one that came otherwise.
+func (b *Bearer) check(token string, r *http.Request) (auth.Identity, error) {
 	if len(token) > maxToken {
 		return auth.Identity{}, refuse(http.StatusBadRequest, "Authentication token is too long").About(b.Name(), "", "")
 	}
@@ -143,7 +156,7 @@ func (b *Bearer) Verify(token string) (auth.Identity, error) {
 		return auth.Identity{}, f.refusal
 	}
 	var said claimed
-	v, err := b.verify(token, now, &said)
+	v, err := b.verify(token, now, r, &said)
 	if wrong, ok := errors.AsType[*signatureError](err); ok {
 		err = said.in(wrong.Refusal)
 		b.failed.Set(hash, &failure{err, now + int64(rememberFailureFor/time.Second)})
@@ -172,7 +185,7 @@ func (c claimed) in(err error) error {
 }
 
 // verify goes through spec §4.2 step by step, and notes what the token says of itself as soon as that is known.
-func (b *Bearer) verify(token string, now int64, said *claimed) (*verified, error) {
+func (b *Bearer) verify(token string, now int64, r *http.Request, said *claimed) (*verified, error) {
 	head, payload, signature, ok := split(token)
 	if !ok {
 		return nil, refuse(http.StatusBadRequest, malformed)
@@ -192,7 +205,7 @@ func (b *Bearer) verify(token string, now int64, said *claimed) (*verified, erro
 	if err != nil {
 		return nil, err
 	}
-	k, err := b.o.Keys.verify(&h, token[:len(head)+1+len(payload)], signature)
+	k, err := b.verifySignature(&h, token[:len(head)+1+len(payload)], signature, r)
 	if err != nil {
 		return nil, err
 	}
@@ -209,6 +222,22 @@ func (b *Bearer) verify(token string, now int64, said *claimed) (*verified, erro
 	expires := expiry(exp + b.leeway())
 	id := auth.Identity{Name: said.user, Roles: roles, Method: b.Name(), Credential: k.name, Expires: expires}
 	return &verified{id: id, exp: exp, nbf: nbf}, nil
+}
+
+// verifySignature checks a signature at the cost of the client's budget, which a right one gets back.
+func (b *Bearer) verifySignature(h *header, signed, signature string, r *http.Request) (*key, error) {
+	if b.o.Budget == nil || r == nil {
+		return b.o.Keys.verify(h, signed, signature)
+	}
+	giveBack, err := b.o.Budget.Take(b.o.Client(r))
+	if err != nil {
+		return nil, err
+	}
+	k, err := b.o.Keys.verify(h, signed, signature)
+	if wrong := (*signatureError)(nil); !errors.As(err, &wrong) {
+		giveBack()
+	}
+	return k, err
 }
 
 // verify checks a signature with the key that the header selects, and returns that key.
