@@ -38,47 +38,51 @@ type MethodCase struct {
 // TestMethod tests the contract of auth.Method.
 func TestMethod(t *testing.T, c MethodCase) {
 	t.Helper()
-	t.Run("refused", func(t *testing.T) {
-		for name, bad := range c.Bad {
-			id, err := c.ask(t, bad)
-			if err == nil || errors.Is(err, auth.ErrNoCredentials) {
-				t.Errorf("%s: %v, want a refusal", name, err)
-				continue
-			}
-			refusal, ok := errors.AsType[*auth.Refusal](err)
-			if !ok {
-				t.Errorf("%s: %v is no *auth.Refusal: the client does not learn why", name, err)
-				continue
-			}
-			if refusal.Status < 400 || refusal.Status > 499 || refusal.Kind == "" || refusal.Reason == "" {
-				t.Errorf("%s: %+v", name, refusal)
-			}
-			if !reflect.DeepEqual(id, auth.Identity{}) {
-				t.Errorf("%s: an identity beside the refusal: %+v", name, id)
-			}
-		}
-	})
-	t.Run("not mine", func(t *testing.T) {
-		others := map[string]func(r *http.Request){
-			"nothing":             func(*http.Request) {},
-			"empty Authorization": func(r *http.Request) { r.Header.Set("Authorization", "") },
-			"unknown scheme":      func(r *http.Request) { r.Header.Set("Authorization", "Digest username=\"anna\"") },
-			"scheme with a colon": func(r *http.Request) { r.Header.Set("Authorization", "Basic: YW5uYTphcHBsZQ==") },
-			"another cookie":      func(r *http.Request) { r.Header.Set("Cookie", "Session=abc") },
-		}
-		for name, f := range c.Others {
-			others[name] = f
-		}
-		for name, other := range others {
-			if id, err := c.ask(t, other); !errors.Is(err, auth.ErrNoCredentials) || !reflect.DeepEqual(id, auth.Identity{}) {
-				t.Errorf("%s: %+v, %v, want ErrNoCredentials", name, id, err)
-			}
-		}
-	})
-	t.Run("signed in", c.testGood)
+	t.Run("refused", func(t *testing.T) { c.testBad(t) })
+	t.Run("not mine", func(t *testing.T) { c.testOthers(t) })
+	t.Run("signed in", func(t *testing.T) { c.testGood(t) })
 }
 
-func (c MethodCase) testGood(t *testing.T) {
+func (c MethodCase) testBad(t testing.TB) {
+	for name, bad := range c.Bad {
+		id, err := c.ask(t, bad)
+		if err == nil || errors.Is(err, auth.ErrNoCredentials) {
+			t.Errorf("%s: %v, want a refusal", name, err)
+			continue
+		}
+		refusal, ok := errors.AsType[*auth.Refusal](err)
+		if !ok {
+			t.Errorf("%s: %v is no *auth.Refusal: the client does not learn why", name, err)
+			continue
+		}
+		if refusal.Status < 400 || refusal.Status > 499 || refusal.Kind == "" || refusal.Reason == "" {
+			t.Errorf("%s: status %d, kind %q, reason %q: want a 4xx with words", name, refusal.Status, refusal.Kind, refusal.Reason)
+		}
+		if !reflect.DeepEqual(id, auth.Identity{}) {
+			t.Errorf("%s: an identity beside the refusal: %+v", name, id)
+		}
+	}
+}
+
+func (c MethodCase) testOthers(t testing.TB) {
+	others := map[string]func(r *http.Request){
+		"nothing":             func(*http.Request) {},
+		"empty Authorization": func(r *http.Request) { r.Header.Set("Authorization", "") },
+		"unknown scheme":      func(r *http.Request) { r.Header.Set("Authorization", "Digest username=\"anna\"") },
+		"scheme with a colon": func(r *http.Request) { r.Header.Set("Authorization", "Basic: YW5uYTphcHBsZQ==") },
+		"another cookie":      func(r *http.Request) { r.Header.Set("Cookie", "Session=abc") },
+	}
+	for name, f := range c.Others {
+		others[name] = f
+	}
+	for name, other := range others {
+		if id, err := c.ask(t, other); !errors.Is(err, auth.ErrNoCredentials) || !reflect.DeepEqual(id, auth.Identity{}) {
+			t.Errorf("%s: %+v, %v, want ErrNoCredentials", name, id, err)
+		}
+	}
+}
+
+func (c MethodCase) testGood(t testing.TB) {
 	if c.Method.Name() == "" {
 		t.Error("the Method has no name")
 	}
@@ -103,7 +107,7 @@ func (c MethodCase) testGood(t *testing.T) {
 }
 
 // ask presents one request and sees to it that the Method leaves it as it was.
-func (c MethodCase) ask(t *testing.T, with func(*http.Request)) (auth.Identity, error) {
+func (c MethodCase) ask(t testing.TB, with func(*http.Request)) (auth.Identity, error) {
 	r := httptest.NewRequest("GET", "/", unreadable{t})
 	with(r)
 	before := r.Clone(context.Background())
@@ -115,7 +119,7 @@ func (c MethodCase) ask(t *testing.T, with func(*http.Request)) (auth.Identity, 
 }
 
 // unreadable is a body that no Method may read.
-type unreadable struct{ t *testing.T }
+type unreadable struct{ t testing.TB }
 
 func (b unreadable) Read([]byte) (int, error) {
 	b.t.Error("the Method read the request's body")
