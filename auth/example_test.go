@@ -1,6 +1,7 @@
 package auth_test
 
 import (
+	"errors"
 	"fmt"
 	"log"
 	"net/http"
@@ -77,4 +78,90 @@ func ExampleCookies_Issue() {
 	id, err := cookies.Authenticate(r)
 	fmt.Println(w.Code, id.Name, id.Method, err)
 	// Output: 200 anna cookie <nil>
+}
+
+// A name and password in each request, without a browser's log-in window: the Method is used by itself.
+func ExampleBasic() {
+	policy := password.Policy{Iterations: 1000}
+	hash, err := policy.New("apple", "")
+	if err != nil {
+		log.Fatal(err)
+	}
+	users := new(auth.Memory)
+	users.Put(auth.User{Name: "anna", Roles: []string{"editor"}, Password: hash})
+	basic := auth.NewBasic(auth.NewPasswords(users, auth.PasswordOptions{Policy: policy}))
+
+	for _, header := range []string{"Basic YW5uYTphcHBsZQ==", "Basic YW5uYTpwZWFy", "Basic ?", "Bearer x"} {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Header.Set("Authorization", header)
+		id, err := basic.Authenticate(r)
+		fmt.Println(id.Name, id.Roles, err)
+	}
+	// Output:
+	// anna [editor] <nil>
+	//  [] unauthorized: Name or password is incorrect.
+	//  [] bad_request: Authorization header has invalid base64 value
+	//  [] no credentials for this method
+}
+
+// Handler lets nobody through as nobody, so that one page can greet everyone.
+func ExampleAuthenticator_Handler() {
+	users := new(auth.Memory)
+	users.Put(auth.User{Name: "anna", Disabled: true})
+	authenticator := auth.NewAuthenticator(users)
+	authenticator.Configure([]auth.Method{trustedHeader{}})
+	page := authenticator.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if id := auth.FromContext(r.Context()); !id.Anonymous() {
+			fmt.Fprintln(w, "Hello", id.Name)
+			return
+		}
+		fmt.Fprintln(w, "Hello, whoever you are")
+	}))
+
+	for _, name := range []string{"", "berta", "anna"} {
+		r := httptest.NewRequest("GET", "/", nil)
+		if name != "" {
+			r.Header.Set("X-Remote-User", name)
+		}
+		w := httptest.NewRecorder()
+		page.ServeHTTP(w, r)
+		fmt.Print(w.Code, " ", w.Body)
+	}
+	// Output:
+	// 200 Hello, whoever you are
+	// 200 Hello berta
+	// 403 {"error":"forbidden","reason":"This account is disabled."}
+}
+
+// trustedHeader is a Method of one's own, for a server that only a proxy can reach. See Proxy for one that checks who asks.
+type trustedHeader struct{}
+
+func (trustedHeader) Name() string { return "header" }
+
+func (m trustedHeader) Authenticate(r *http.Request) (auth.Identity, error) {
+	name := r.Header.Get("X-Remote-User")
+	if name == "" {
+		return auth.Identity{}, auth.ErrNoCredentials
+	}
+	return auth.Identity{Name: name, Method: m.Name()}, nil
+}
+
+// The client is told a reason, the operator's log whom it was about.
+func ExampleRefusal() {
+	users := new(auth.Memory)
+	authenticator := auth.NewAuthenticator(users)
+	authenticator.Configure([]auth.Method{auth.NewBasic(auth.NewPasswords(users, auth.PasswordOptions{Policy: password.Policy{Iterations: 1000}}))})
+
+	r := httptest.NewRequest("GET", "/", nil)
+	r.SetBasicAuth("mallory", "apple")
+	_, err := authenticator.Authenticate(r)
+	if refusal, ok := errors.AsType[*auth.Refusal](err); ok {
+		fmt.Printf("refused method=%s user=%q reason=%q\n", refusal.Method, refusal.User, refusal.Reason)
+		w := httptest.NewRecorder()
+		refusal.ServeHTTP(w, r)
+		fmt.Print(w.Code, " ", w.Body)
+	}
+	// Output:
+	// refused method=default user="mallory" reason="Name or password is incorrect."
+	// 401 {"error":"unauthorized","reason":"Name or password is incorrect."}
 }
