@@ -14,7 +14,8 @@
 //
 // # Methods
 //
-// [Basic] is a name and password in each request, [Cookies] CouchDB's AuthSession cookie, and package auth/jwt has bearer tokens. A Method
+// [Basic] is a name and password in each request, [Cookies] CouchDB's AuthSession cookie, [Proxy] the word of a server in front. Package auth/jwt has bearer
+// tokens, and a whole server that takes all of these as its example; package auth/oauth1 has signed requests. A Method
 // of your own implements two functions; package auth/authtest tests its contract. [ErrNoCredentials] means "not mine, ask the
 // next"; every other error ends the request, so that a wrong password is never followed by a second try as someone else.
 //
@@ -40,7 +41,8 @@
 // Requests that live long register with [Revocations] and end when what let them in does. Refusals carry CouchDB's words;
 // [Refusal.ServeHTTP] answers with them. An Identity's SetCookie is to be sent with the answer, unless the answer sets that cookie itself.
 //
-// No error and no Identity holds a secret, so both may be logged.
+// No error and no Identity holds a secret, so both may be logged. For the log a Refusal also has the Method, User and Credential that a request claimed;
+// none of these is sent to the client, and none was proved.
 package auth
 
 import (
