@@ -23,7 +23,8 @@ type request struct {
 	set *settings // in force when the request came
 	id  string    // X-Couch-Request-ID
 
-	segments []string // of the path, decoded, empty ones dropped
+	segments []string  // of the path, decoded, empty ones dropped
+	space    [4]string // for the segments of most paths
 	params   url.Values
 	who      auth.Identity
 
@@ -42,6 +43,7 @@ func (r *request) parse() error {
 			r.Method = over
 		}
 	}
+	r.segments = r.space[:0]
 	raw := r.URL.EscapedPath()
 	if r.set.maxURI > 0 && len(r.RequestURI) > r.set.maxURI {
 		return &Error{Status: 414, Kind: "too_long", Reason: "the request uri is too long"}
