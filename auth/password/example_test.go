@@ -31,3 +31,21 @@ func ExampleParseAdmin() {
 	// simple true <nil>
 	// false <nil>
 }
+
+// A hash that is not as the policy would make it is made anew when its password is known: at the next sign-on.
+func ExamplePolicy_Outdated() {
+	old, err := password.Policy{Iterations: 1000}.New("correct horse", "")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	policy := password.Policy{Scheme: password.Argon2id} // for users who are never replicated to a CouchDB
+	if policy.Verify(old, "correct horse") == nil && policy.Outdated(old) {
+		anew, err := policy.New("correct horse", old.Salt) // the same salt: sessions go on
+		fmt.Println(anew.Scheme, anew.Argon2.Memory, anew.Argon2.Time, anew.Argon2.Parallelism, err)
+		fmt.Println(policy.Outdated(anew), policy.Verify(anew, "correct horse"))
+	}
+	// Output:
+	// argon2id 19456 2 1 <nil>
+	// false <nil>
+}
