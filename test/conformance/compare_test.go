@@ -123,9 +123,13 @@ func compareWithItself(t *testing.T, s *Step) {
 	t.Helper()
 	if s.Response.Any4xx {
 		for status, ok := range map[int]bool{399: false, 400: true, 499: true, 500: false, 200: false} {
-			if why := differences(s.Response, Answer{Status: status}, nil); (len(why) == 0) != ok {
+			a := Answer{Status: status, Body: map[string]any{"error": "bad_request", "reason": "It is not a number."}}
+			if why := differences(s.Response, a, nil); (len(why) == 0) != ok {
 				t.Errorf("%s: status %d for a 4xx: %v", s.Title, status, why)
 			}
+		}
+		if len(differences(s.Response, Answer{Status: 400}, nil)) == 0 {
+			t.Errorf("%s: a 4xx without a reason is not seen", s.Title)
 		}
 		return
 	}

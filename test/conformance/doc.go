@@ -25,7 +25,7 @@
 // A response has "status", "headers" (only these are compared) and "body". Strings in it may hold placeholders where
 // servers may differ: "<rev N>", "<id>", "<hex>", "<any>", "<port>", "<pbkdf2 PRF ROUNDS>". A body that is not one JSON value is an
 // object with one of the members "<text>", "<lines>", "<events>", "<parts>" or "<base64>", or "<blank lines>".
-// The status "4xx" stands where CouchDB crashes with a 500: any 4xx is right.
+// The status "4xx" stands where CouchDB crashes with a 500: any 4xx with a reason is right.
 //
 // A step may have "save" (name → where in the answer), "unordered" (names of arrays compared as bags; "" is the
 // answer itself), "exact" (the body is compared as text) and "patience" (seconds during which the request is repeated until the answer is
