@@ -120,6 +120,7 @@ func (r *replay) step(t *testing.T, s *Step) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	r.failures.replayed++
 	patient := s.Check && own == nil && !notYet
 	got, why := r.ask(t.Context(), s, patient)
 	switch {
@@ -225,7 +226,8 @@ func TestPage(t *testing.T) {
 
 // report collects failures by endpoint.
 type report struct {
-	groups map[string][]string
+	replayed int // steps
+	groups   map[string][]string
 }
 
 func (r *report) add(file string, s *Step, why []string) {
@@ -240,7 +242,7 @@ func (r *report) String() string {
 	for _, g := range r.groups {
 		n += len(g)
 	}
-	fmt.Fprintf(&b, "%d steps fail. %s\n", n, time.Now().Format(time.TimeOnly))
+	fmt.Fprintf(&b, "%d of %d steps fail. %s\n", n, r.replayed, time.Now().Format(time.TimeOnly))
 	for _, g := range slices.Sorted(maps.Keys(r.groups)) {
 		fmt.Fprintf(&b, "\n== %s (%d)\n%s\n", g, len(r.groups[g]), strings.Join(r.groups[g], "\n"))
 	}
