@@ -35,6 +35,8 @@ type Options struct {
 	Users       *Users
 	Auth        *auth.Authenticator
 	Passwords   *auth.Passwords
+	TOTP        *auth.TOTP    // nil: one of the server's own
+	Lockout     *auth.Lockout // the one that Passwords has, behind /_lockouts; nil: one that locks nobody
 	Revocations *auth.Revocations
 	JS          *couchjs.Pool
 	Settings    func() *config.Settings // the live settings, behind /_node/{node}/_config
@@ -52,6 +54,8 @@ type Server struct {
 	users       *Users
 	auth        *auth.Authenticator
 	passwords   *auth.Passwords
+	totp        *auth.TOTP
+	lockout     *auth.Lockout
 	revocations *auth.Revocations
 	js          *couchjs.Pool
 	live        func() *config.Settings
@@ -66,6 +70,7 @@ type Server struct {
 	validators validatorCache
 	bodies     *semaphore.Weighted // bytes of request bodies held in memory
 	counters   counters
+	exposition http.Handler // of the counters, for Prometheus
 	tasks      tasks
 
 	closing context.Context // ends when Close is called: feeds watch it
@@ -85,8 +90,15 @@ func New(o Options) *Server {
 	if s.now == nil {
 		s.now = time.Now
 	}
+	if s.totp = o.TOTP; s.totp == nil {
+		s.totp = &auth.TOTP{Now: s.now}
+	}
+	if s.lockout = o.Lockout; s.lockout == nil {
+		s.lockout = auth.NewLockout(auth.LockoutOptions{Mode: auth.LockoutOff})
+	}
 	s.started = s.now()
 	s.closing, s.close = context.WithCancel(context.Background())
+	s.exposition = s.prometheusHandler()
 	s.tasks.wait.Go(s.watchUsers)
 	return s
 }

@@ -37,28 +37,28 @@ func (c *counters) request(method string, status int) {
 type stat struct {
 	path  []string
 	value int64
-	kind  string
+	gauge bool // it can fall; CouchDB calls it a counter nevertheless
 	desc  string
 }
 
 func (s *Server) figures() []stat {
 	m := s.store.Metrics()
 	figures := []stat{
-		{[]string{"couchdb", "open_databases"}, int64(m.OpenDatabases), "counter", "number of open databases"},
-		{[]string{"couchdb", "database_writes"}, int64(m.Documents), "counter", "number of times a database was changed"},
-		{[]string{"couchdb", "commits"}, int64(m.Commits), "counter", "number of synced commits"},
-		{[]string{"couchdb", "httpd", "requests"}, s.counters.requests.Load(), "counter", "number of HTTP requests"},
-		{[]string{"couchdb", "httpd", "aborted_requests"}, s.counters.aborted.Load(), "counter", "number of aborted requests"},
-		{[]string{"couchdb", "httpd", "clients_requesting_changes"}, s.counters.clients.Load(), "counter", "number of clients for continuous _changes"},
+		{[]string{"couchdb", "open_databases"}, int64(m.OpenDatabases), true, "number of open databases"},
+		{[]string{"couchdb", "database_writes"}, int64(m.Documents), false, "number of times a database was changed"},
+		{[]string{"couchdb", "commits"}, int64(m.Commits), false, "number of synced commits"},
+		{[]string{"couchdb", "httpd", "requests"}, s.counters.requests.Load(), false, "number of HTTP requests"},
+		{[]string{"couchdb", "httpd", "aborted_requests"}, s.counters.aborted.Load(), false, "number of aborted requests"},
+		{[]string{"couchdb", "httpd", "clients_requesting_changes"}, s.counters.clients.Load(), true, "number of clients for continuous _changes"},
 	}
 	for i, method := range knownMethods {
 		n := s.counters.methods[i].Load()
-		figures = append(figures, stat{[]string{"couchdb", "httpd_request_methods", method}, n, "counter", "number of HTTP " + method + " requests"})
+		figures = append(figures, stat{[]string{"couchdb", "httpd_request_methods", method}, n, false, "number of HTTP " + method + " requests"})
 	}
 	for status := range s.counters.statuses {
 		if n := s.counters.statuses[status].Load(); n > 0 {
 			code := strconv.Itoa(status)
-			figures = append(figures, stat{[]string{"couchdb", "httpd_status_codes", code}, n, "counter", "number of HTTP " + code + " responses"})
+			figures = append(figures, stat{[]string{"couchdb", "httpd_status_codes", code}, n, false, "number of HTTP " + code + " responses"})
 		}
 	}
 	return figures
@@ -96,7 +96,7 @@ func appendStat(dst []byte, node any) []byte {
 	case stat:
 		dst = append(dst, `{"value":`...)
 		dst = strconv.AppendInt(dst, node.value, 10)
-		dst = append(dst, `,"type":"`+node.kind+`","desc":"`+node.desc+`"}`...)
+		dst = append(dst, `,"type":"counter","desc":"`+node.desc+`"}`...)
 	case map[string]any:
 		dst = append(dst, '{')
 		for _, name := range slices.Sorted(maps.Keys(node)) {
