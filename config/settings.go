@@ -19,7 +19,8 @@ type Options struct {
 	// a key has its effect at once, but Reload keeps it, and it is never written.
 	Overrides string
 	// Prepare judges a change before anything is stored, and may replace the value (a password by its hash). deleted: the key is removed and
-	// value is "". It sees the settings as they are. A *ValueError refuses. nil allows all.
+	// value is "". It sees the settings as they are, and the value as it was sent, which may hold line ends: what it returns is then held against the
+	// dialect. A *ValueError refuses. nil allows all.
 	Prepare func(s *Snapshot, section, key, value string, deleted bool) (string, error)
 	// Apply puts settings into force. It is called by Open once, and within every change before it is answered; an error refuses the change, which is
 	// then as if never made: Apply must leave in force what was. When a file cannot be written after all, it is called once more with the settings
@@ -68,17 +69,14 @@ func (c *Settings) Set(section, key, value string, persist bool) (old string, er
 		return "", err
 	}
 	value = strings.TrimSpace(value)
-	if err := checkValue(section, key, value, persist); err != nil {
-		return "", err
-	}
 	now := c.Snapshot()
 	if c.o.Prepare != nil {
 		if value, err = c.o.Prepare(now, section, key, value, false); err != nil {
 			return "", err
 		}
-		if err := checkValue(section, key, value, persist); err != nil {
-			return "", err
-		}
+	}
+	if err := checkValue(section, key, value, persist); err != nil {
+		return "", err
 	}
 	old, _ = now.Get(section, key)
 	entry := [2]string{section, key}

@@ -38,6 +38,7 @@ const (
 func (s *Server) authenticate(r *request) error {
 	who, err := s.auth.Authenticate(r.Request)
 	if err != nil {
+		s.auditRefusal(r, "", err)
 		return err
 	}
 	if who.Method == "cookie" {
@@ -87,7 +88,7 @@ func (s *Server) authorize(r *request, n need) error {
 			return unauthorized(notServerAdmin)
 		}
 	}
-	if r.segments == nil || strings.HasPrefix(r.segments[0], "_") && !isSystemDatabase(r.segments[0]) ||
+	if len(r.segments) == 0 || strings.HasPrefix(r.segments[0], "_") && !isSystemDatabase(r.segments[0]) ||
 		len(r.segments) == 1 && r.Method == http.MethodPut {
 		return nil
 	}
@@ -121,9 +122,9 @@ func (s *Server) openDatabase(r *request, n need) error {
 }
 
 // ownsDocument reports whether a request reads or changes the caller's own user document, which he may although _users is closed to
-// him. It is for those who signed in with a password or session: a name that a token vouches for owns nothing here.
+// him. It is for those who signed in with a password or session: a name that a token or signature vouches for owns nothing here.
 func (r *request) ownsDocument() bool {
-	if !r.set.selfService || !r.who.Local || len(r.segments) != 2 || r.segments[0] != usersDatabase || r.segments[1] != userPrefix+r.who.Name {
+	if !r.set.selfService || !r.who.Local || r.who.Method == "oauth" || len(r.segments) != 2 || r.segments[0] != usersDatabase || r.segments[1] != userPrefix+r.who.Name {
 		return false
 	}
 	return r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodPut

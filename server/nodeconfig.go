@@ -115,7 +115,7 @@ func (s *Server) putConfigKey(r *request) error {
 	if err != nil {
 		return err
 	}
-	s.log.Info("setting changed", "section", r.args[1], "key", r.args[2], "by", r.who.Name, "persistent", r.persistent())
+	s.auditSetting(r, r.args[1], r.args[2], "changed")
 	return r.send(http.StatusOK, appendString(nil, masked(r.set.snap, r.args[1], r.args[2], old)))
 }
 
@@ -127,7 +127,7 @@ func (s *Server) deleteConfigKey(r *request) error {
 	if err != nil {
 		return err
 	}
-	s.log.Info("setting removed", "section", r.args[1], "key", r.args[2], "by", r.who.Name, "persistent", r.persistent())
+	s.auditSetting(r, r.args[1], r.args[2], "removed")
 	return r.send(http.StatusOK, appendString(nil, masked(r.set.snap, r.args[1], r.args[2], old)))
 }
 
@@ -138,5 +138,6 @@ func (s *Server) reloadConfig(r *request) error {
 	if err := s.live().Reload(); err != nil {
 		return err
 	}
+	s.audit(r, "settings reloaded")
 	return r.ok(http.StatusOK)
 }

@@ -47,11 +47,19 @@ func (p perUserSettings) database(user string) string {
 	return string(name)
 }
 
-// write stores r's documents. Of _users, the users' own databases follow before the request is answered.
+// write stores r's documents. Of _users, the audit trail and the users' own databases follow before the request is answered.
 func (s *Server) write(r *request, writes []store.Write, check store.Check) ([]store.Result, error) {
-	results, err := r.db.Write(r.Context(), writes, check)
-	if err != nil || !r.set.perUser.enabled || r.db.Name() != usersDatabase {
+	if r.db.Name() != usersDatabase {
+		return r.db.Write(r.Context(), writes, check)
+	}
+	events := userEvents{}
+	results, err := r.db.Write(r.Context(), writes, events.over(check))
+	if err != nil {
 		return results, err
+	}
+	events.note(s, r, writes, results)
+	if !r.set.perUser.enabled {
+		return results, nil
 	}
 	for i := range results {
 		name, isUser := strings.CutPrefix(writes[i].Doc.ID, userPrefix)

@@ -1,11 +1,12 @@
 package server
 
 import (
-	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 
+	"github.com/parlordb/parlor/auth"
 	"github.com/parlordb/parlor/config"
 )
 
@@ -41,6 +42,14 @@ func ReadProxies(snap *config.Snapshot) (*Proxies, error) {
 	return p, nil
 }
 
+// Equal reports whether p and q believe the same peers in the same way. Either may be nil.
+func (p *Proxies) Equal(q *Proxies) bool {
+	if p == nil || q == nil {
+		return p == q
+	}
+	return slices.Equal(p.trusted, q.trusted) && p.host == q.host && p.proto == q.proto && p.ssl == q.ssl && p.peer == q.peer
+}
+
 // trusts reports whether a request comes straight from a trusted proxy.
 func (p *Proxies) trusts(r *http.Request) bool {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
@@ -65,11 +74,12 @@ func (p *Proxies) Secure(r *http.Request) bool {
 	return (strings.EqualFold(ssl, "on") || strings.EqualFold(proto, "https")) && p.trusts(r)
 }
 
-// Address is the client's address, without a port: the peer's, or the one that a trusted proxy reports (spec §8).
-func (p *Proxies) Address(r *http.Request) string {
+// Client is the client's address: the peer's, or the one that a trusted proxy reports (spec §8). It is the zero Addr when the peer has none, as
+// on a Unix socket.
+func (p *Proxies) Client(r *http.Request) netip.Addr {
 	if p.trusts(r) {
 		if addr, err := netip.ParseAddr(strings.TrimSpace(r.Header.Get(p.peer))); p.peer != "" && err == nil {
-			return addr.String()
+			return addr
 		}
 		// Only the last element was written by the proxy that is trusted; a client may have sent the others.
 		last := r.Header.Get("X-Forwarded-For")
@@ -77,30 +87,42 @@ func (p *Proxies) Address(r *http.Request) string {
 			last = values[len(values)-1]
 		}
 		if addr, err := netip.ParseAddr(strings.TrimSpace(last[strings.LastIndexByte(last, ',')+1:])); err == nil {
-			return addr.String()
+			return addr
 		}
 	}
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
+	return auth.Peer(r)
+}
+
+// Address is Client as text, and for one that has no address what net/http says instead.
+func (p *Proxies) Address(r *http.Request) string {
+	if addr := p.Client(r); addr.IsValid() {
+		return addr.String()
 	}
-	return host
+	return r.RemoteAddr
+}
+
+// Origin is the scheme, "http" or "https", and the host that the client asked, as a trusted proxy in front reports them.
+func (p *Proxies) Origin(r *http.Request) (scheme, host string) {
+	scheme, host = "http", r.Host
+	if p.Secure(r) {
+		scheme = "https"
+	}
+	if given := r.Header.Get(p.host); given != "" && p.trusts(r) {
+		host = given
+	}
+	return scheme, host
 }
 
 // publicHost is the host that the client asked for, as a proxy in front reports it.
 func (r *request) publicHost() string {
-	if host := r.Header.Get(r.set.proxies.host); host != "" && r.set.proxies.trusts(r.Request) {
-		return host
-	}
-	return r.Host
+	_, host := r.set.proxies.Origin(r.Request)
+	return host
 }
 
 // publicScheme is "https" when the client's connection is encrypted, be it up to a proxy in front.
 func (r *request) publicScheme() string {
-	if r.set.proxies.Secure(r.Request) {
-		return "https"
-	}
-	return "http"
+	scheme, _ := r.set.proxies.Origin(r.Request)
+	return scheme
 }
 
 // hostname is a host without its port.

@@ -13,10 +13,15 @@ import (
 // signed in with a password or session must still be there, with the same password (a hash that was upgraded keeps its salt).
 func (s *Server) stillAllowed(r *request) func(context.Context) error {
 	who, db := r.who, r.db
-	var salt string
+	var salt, tokens string
 	if who.Local {
 		user, err := s.users.User(r.Context(), who.Name)
-		if err == nil {
+		switch {
+		case err != nil:
+		case who.Method == "oauth":
+			// A signed request is good once, so it cannot be asked again who it is from.
+			tokens, err = s.users.tokensOf(who.Name)
+		default:
 			salt = user.Password.Salt
 			// The password may have changed since the request was let in: what it brought must be right for this salt.
 			_, err = s.auth.Authenticate(r.Request)
@@ -34,6 +39,11 @@ func (s *Server) stillAllowed(r *request) func(context.Context) error {
 			return auth.ErrRevoked
 		case who.Local && err != nil:
 			return err
+		case who.Method == "oauth":
+			if held, err := s.users.tokensOf(who.Name); err != nil || held != tokens {
+				return auth.ErrRevoked
+			}
+			now.Roles = user.Roles
 		case who.Local && user.Password.Salt != salt:
 			return auth.ErrRevoked
 		case who.Local:

@@ -72,8 +72,14 @@ func (s *Server) postSession(r *request) error {
 		return badRequest("request body contains different usernames")
 	}
 	secure := r.publicScheme() == "https"
-	user, err := s.passwords.Verify(r.Context(), name, form["password"])
+	ctx := auth.WithClient(r.Context(), r.set.proxies.Client(r.Request))
+	user, err := s.passwords.VerifyBoth(ctx, name, form["password"], func(u *auth.User) error {
+		return s.totp.Verify(u.Name, u.TOTPKey, form["token"])
+	})
 	var refused *auth.Refusal
+	if err != nil {
+		s.auditRefusal(r, "session", err)
+	}
 	switch {
 	case errors.As(err, &refused) && refused.Status == http.StatusUnauthorized:
 		return s.loginFailed(r, secure)
@@ -89,7 +95,7 @@ func (s *Server) postSession(r *request) error {
 	return s.redirected(r, "next", http.StatusOK, append(appendStrings(body, user.Roles), '}'))
 }
 
-// loginFailed answers a wrong name or password, and clears the cookie. It brings up no browser's sign-in box.
+// loginFailed answers a wrong name, password or second factor, which look the same, and clears the cookie. It brings up no browser's sign-in box.
 func (s *Server) loginFailed(r *request, secure bool) error {
 	r.w.Header().Set("Set-Cookie", r.set.cookies.Clear(secure))
 	return s.redirected(r, "fail", http.StatusUnauthorized, unauthorized("Name or password is incorrect.").append(nil))
@@ -176,6 +182,9 @@ func loginJSON(r *request, data []byte) (map[string]string, error) {
 
 // deleteSession forgets the cookie. It succeeds whether or not there was a session.
 func (s *Server) deleteSession(r *request) error {
+	if r.who.Method == "cookie" {
+		s.audit(r, "session ended", "user", r.who.Name)
+	}
 	r.w.Header().Set("Set-Cookie", r.set.cookies.Clear(r.publicScheme() == "https"))
 	return s.redirected(r, "next", http.StatusOK, []byte(`{"ok":true}`))
 }

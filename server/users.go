@@ -152,15 +152,64 @@ func (u *Users) entry(rules *userSettings, db *store.DB, name string) (*auth.Use
 	if doc == nil {
 		return nil, auth.ErrUnknownUser
 	}
-	return &auth.User{Name: name, Roles: doc.roles, Password: doc.hash, TOTP: doc.totp, Disabled: doc.disabled}, nil
+	return &auth.User{Name: name, Roles: doc.roles, Password: doc.hash, TOTP: doc.totp, TOTPKey: doc.totpKey(), Disabled: doc.disabled}, nil
+}
+
+// tokensOf is the member oauth of a user's document, as it stands; "" for none.
+func (u *Users) tokensOf(name string) (string, error) {
+	db, err := u.store.DB(usersDatabase)
+	if errors.Is(err, store.ErrNoDatabase) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	doc, err := readUser(db, name, true)
+	if doc == nil || err != nil {
+		return "", err
+	}
+	return doc.oauth, nil
 }
 
 // userDoc is what sign-on needs of a document in _users.
 type userDoc struct {
 	roles    []string
 	hash     password.Hash
-	totp     bool
+	totp     bool   // there is a second factor, be it one that matches no code
+	second   string // the member totp, as it stands
+	oauth    string // the member oauth, as it stands
 	disabled bool
+}
+
+// totpKey is the key of the second factor; one that cannot be read is the zero key, which matches no code.
+func (u *userDoc) totpKey() auth.TOTPKey {
+	if !u.totp {
+		return auth.TOTPKey{}
+	}
+	key, err := parseTOTP(jsontext.Value(u.second))
+	if err != nil {
+		return auth.TOTPKey{}
+	}
+	return key
+}
+
+// parseTOTP reads the member totp of a user document (spec §7.7): {"key":…,"algorithm":…,"length":…}.
+func parseTOTP(value jsontext.Value) (auth.TOTPKey, error) {
+	if len(value) == 0 || value[0] != '{' {
+		return auth.TOTPKey{}, errors.New("totp must be an object")
+	}
+	algorithm, isText := text(objectMember(value, "algorithm"))
+	if !isText && objectMember(value, "algorithm") != nil {
+		return auth.TOTPKey{}, errors.New("totp algorithm must be a string")
+	}
+	length := 0
+	if n := objectMember(value, "length"); n != nil {
+		if length = whole(n); length == 0 {
+			length = -1
+		}
+	}
+	key, _ := text(objectMember(value, "key"))
+	return auth.ParseTOTPKey(key, algorithm, length)
 }
 
 // readUser reads the document of a name; nil when there is none.
@@ -215,7 +264,9 @@ func parseUser(body []byte) (*userDoc, error) {
 		case "password_sha":
 			sha = s
 		case "totp":
-			u.totp = true
+			u.totp, u.second = true, string(value)
+		case "oauth":
+			u.oauth = string(value)
 		case "disabled":
 			u.disabled = string(value) == "true"
 		}

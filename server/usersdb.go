@@ -192,7 +192,8 @@ type userFields struct {
 	scheme        string
 	iterations    bool // a number
 	cost          float64
-	derivedKey    bool // a string
+	derivedKey    bool   // a string
+	totp          string // what is wrong with the second factor, "" for nothing
 	serverWritten []string
 }
 
@@ -230,6 +231,10 @@ func parseUserFields(body []byte) (*userFields, error) {
 			u.cost, _ = strconv.ParseFloat(string(value), 64)
 		case "derived_key":
 			u.derivedKey = isText
+		case "totp":
+			if _, err := parseTOTP(value); err != nil {
+				u.totp = err.Error()
+			}
 		}
 		if i := slices.Index(serverWritten, name); i >= 0 {
 			u.serverWritten[i] = string(value)
@@ -273,6 +278,8 @@ func (u *userFields) wrong(id string, before *userFields) string {
 		return "iterations must be a number."
 	case u.scheme == "pbkdf2" && !u.derivedKey:
 		return "derived_key must be a string."
+	case u.totp != "" && (before == nil || before.totp == ""):
+		return "doc." + u.totp
 	}
 	return ""
 }

@@ -2,11 +2,22 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+
+	"github.com/parlordb/parlor/config"
 )
 
 // defaultHandlers is the order in which a request is looked at when [chttpd] authentication_handlers is not set.
 var defaultHandlers = []string{"jwt", "cookie", "default"}
+
+// handlerModules are the modules that authentication_handlers may name, and oauthModule the one besides of CouchDB 1.x.
+var handlerModules = []string{"chttpd_auth", "couch_httpd_auth"}
+
+const (
+	oauthModule   = "couch_httpd_oauth"
+	oauthFunction = "oauth_authentication_handler"
+)
 
 // knownHandlers are the functions that authentication_handlers may name, in either module, and the methods that they stand for.
 var knownHandlers = map[string]string{
@@ -15,6 +26,18 @@ var knownHandlers = map[string]string{
 	"jwt_authentication_handler":     "jwt",
 	"proxy_authentication_handler":   "proxy",
 	"proxy_authentification_handler": "proxy", // CouchDB's old spelling
+}
+
+// readHandlers returns the names of the methods that requests are shown to, in order: as [chttpd] says, else as [httpd] does, which is CouchDB
+// 1.x's place, else the default.
+func readHandlers(s *config.Snapshot) ([]string, error) {
+	for _, section := range []string{"chttpd", "httpd"} {
+		if text, ok := s.Get(section, "authentication_handlers"); ok {
+			names, err := parseHandlers(text)
+			return names, refused(section, "authentication_handlers", err)
+		}
+	}
+	return defaultHandlers, nil
 }
 
 // parseHandlers reads a list of Erlang tuples, such as
@@ -60,7 +83,10 @@ func parseHandlers(text string) ([]string, error) {
 func handlerName(tuple string) (string, error) {
 	module, function, ok := strings.Cut(tuple, ",")
 	module, function = strings.TrimSpace(module), strings.TrimSpace(function)
-	if !ok || module != "chttpd_auth" && module != "couch_httpd_auth" {
+	if ok && module == oauthModule && function == oauthFunction {
+		return "oauth", nil
+	}
+	if !ok || !slices.Contains(handlerModules, module) {
 		return "", fmt.Errorf("{%s} is no handler that Parlor has", tuple)
 	}
 	if function == "null_authentication_handler" {

@@ -19,6 +19,9 @@ func TestParseHandlers(t *testing.T) {
 		{"{chttpd_auth}", "is no handler"},
 		{"{chttpd_auth, }", "is no handler"},
 		{"{other, cookie_authentication_handler}", "is no handler"},
+		{"{chttpd_auth, oauth_authentication_handler}", "is no handler"},
+		{"{couch_httpd_oauth, cookie_authentication_handler}", "is no handler"},
+		{"{couch_httpd_oauth, oauth_authentication_handler}, {couch_httpd_oauth, oauth_authentication_handler}", "oauth is named twice"},
 		{"{chttpd_auth, cookie_authentication_handler, x}", "is no handler"},
 		{"{{chttpd_auth, cookie_authentication_handler}}", "is no handler"},
 		{"{chttpd_auth, Cookie_authentication_handler}", "is no handler"},
@@ -30,9 +33,10 @@ func TestParseHandlers(t *testing.T) {
 		}
 	}
 	for text, want := range map[string][]string{
-		"{chttpd_auth, cookie_authentication_handler}":                                                       {"cookie"},
-		" {chttpd_auth,jwt_authentication_handler}\t,{ couch_httpd_auth , default_authentication_handler } ": {"jwt", "default"},
-		"{couch_httpd_auth, proxy_authentification_handler},{chttpd_auth,cookie_authentication_handler}":     {"proxy", "cookie"},
+		"{chttpd_auth, cookie_authentication_handler}":                                                         {"cookie"},
+		" {chttpd_auth,jwt_authentication_handler}\t,{ couch_httpd_auth , default_authentication_handler } ":   {"jwt", "default"},
+		"{couch_httpd_auth, proxy_authentification_handler},{chttpd_auth,cookie_authentication_handler}":       {"proxy", "cookie"},
+		"{couch_httpd_oauth, oauth_authentication_handler}, {couch_httpd_auth, cookie_authentication_handler}": {"oauth", "cookie"},
 	} {
 		if got, err := parseHandlers(text); err != nil || !slices.Equal(got, want) {
 			t.Errorf("%q: got %q, %v", text, got, err)
@@ -54,7 +58,7 @@ func FuzzParseHandlers(f *testing.F) {
 			t.Fatalf("%q gives %q", text, names)
 		}
 		for _, name := range names {
-			if !strings.Contains(text, "auth") || !slices.Contains([]string{"jwt", "cookie", "default", "proxy"}, name) {
+			if !strings.Contains(text, "auth") || !slices.Contains([]string{"jwt", "cookie", "default", "proxy", "oauth"}, name) {
 				t.Fatalf("%q gives %q", text, names)
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
@@ -18,6 +19,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -42,9 +44,16 @@ var update = flag.Bool("update", false, "rewrite what scripts compare with")
 //	http [-u NAME:PASS] [-H HEADER] [-d BODY] [-i NAME] [-socket] METHOD PATH
 //	                                      print the status, the headers asked for with -i, and the body
 //	capture VAR REGEXP                    set a variable to what the first group matches in the last output
-//	token VAR CLAIMS                      make an ES256 token; $JWTKEY is the public key as [jwt_keys] takes it
+//	token VAR CLAIMS                      make an ES256 token; $JWTKEY is the public key as [jwt_keys] takes it, $KEYBLANKS and
+//	                                      $KEYLINES are its lines with blanks or \n between; $AGO is a time 100 s ago
+//	forge VAR N                           send N tokens with wrong signatures; the last is one that was not sent
 //	adminurl VAR NAME:PASS                set a variable to the server's URL with that user
 //	replace FILE OLD NEW                  change a file
+//	sign [-m SIGNATURE-METHOD] [-c KEY:SECRET] [-t TOKEN:SECRET] [-o ORIGIN] [-d FORM] VAR METHOD PATH
+//	                                      make the Authorization header of a signed request
+//	rsakey VAR                            the public key that 'sign -m RSA-SHA1' signs for
+//	totp VAR KEY STEPS                    the code of a second factor, so many steps from now
+//	logged REGEXP                         wait for a line of the server's log; negated: there is none
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
@@ -65,6 +74,11 @@ func TestScripts(t *testing.T) {
 			}
 			text := string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
 			e.Setenv("JWTKEY", strings.ReplaceAll(text, "\n", `\\n`)) // as it stands in a JSON string
+			lines := strings.Split(strings.TrimSpace(text), "\n")
+			body := lines[1 : len(lines)-1]
+			e.Setenv("KEYBLANKS", strings.Join(body, " "))
+			e.Setenv("KEYLINES", strings.Join(body, `\n`))
+			e.Setenv("AGO", strconv.FormatInt(time.Now().Unix()-100, 10))
 			e.Values[scriptKey{}] = s
 			e.Defer(s.end)
 			return nil
@@ -78,6 +92,11 @@ func TestScripts(t *testing.T) {
 			"token":    scriptToken,
 			"replace":  scriptReplace,
 			"adminurl": scriptAdminURL,
+			"sign":     scriptSign,
+			"rsakey":   scriptRSA,
+			"totp":     scriptTOTP,
+			"logged":   scriptLogged,
+			"forge":    scriptForge,
 		},
 	})
 }
@@ -85,6 +104,7 @@ func TestScripts(t *testing.T) {
 // script is what one script has running.
 type script struct {
 	key    *ecdsa.PrivateKey
+	rsa    *rsa.PrivateKey // made when it is asked for
 	server *child
 }
 
@@ -139,7 +159,7 @@ func start(parlor, dir string, env []string, args ...string) (*child, error) {
 		return nil, err
 	}
 	go c.read(out)
-	if m := listening.FindStringSubmatch(c.waitFor("parlor: listening on ")); m != nil {
+	if m := listening.FindStringSubmatch(c.waitFor(listening.MatchString)); m != nil {
 		c.url = m[1]
 	}
 	return c, nil
@@ -162,13 +182,13 @@ func (c *child) read(out io.Reader) {
 	c.done <- err
 }
 
-// waitFor waits for a line that holds text, and returns it; "" when the child ends without.
-func (c *child) waitFor(text string) string {
+// waitFor waits for a line that is wanted, and returns it; "" when the child ends without.
+func (c *child) waitFor(wanted func(line string) bool) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for seen := 0; ; c.more.Wait() {
 		for ; seen < len(c.stderr); seen++ {
-			if strings.Contains(c.stderr[seen], text) {
+			if wanted(c.stderr[seen]) {
 				return c.stderr[seen]
 			}
 		}
@@ -275,7 +295,13 @@ func scriptHTTP(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	for _, h := range headers {
 		name, value, _ := strings.Cut(h, ":")
-		r.Header.Set(name, strings.TrimSpace(value))
+		r.Header.Add(name, strings.TrimSpace(value))
+		if name == "Content-Type" {
+			r.Header.Set(name, strings.TrimSpace(value))
+		}
+		if name == "Host" {
+			r.Host = strings.TrimSpace(value)
+		}
 	}
 	res, err := client.Do(r)
 	ts.Check(err)

@@ -3,20 +3,43 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
+	"unicode"
 
 	"github.com/parlordb/parlor/auth/password"
 	"github.com/parlordb/parlor/config"
 	"github.com/parlordb/parlor/server"
 )
 
-// prepare replaces an administrator's password by its hash before anything is stored (spec §7.2). What else a change must satisfy is found out
-// by building what it asks for: see wiring.apply.
+// prepare makes of a value what is stored. An administrator's password becomes its hash (spec §7.2); line ends in a PEM block, which the dialect
+// does not have, become the two characters "\n". What else a change must satisfy is found out by building what it asks for: see wiring.apply.
 func prepare(s *config.Snapshot, section, key, value string, deleted bool) (string, error) {
-	if section != "admins" || deleted {
-		return value, nil
+	switch {
+	case deleted:
+		return "", nil
+	case section == "jwt_keys", section == "oauth_consumer_secrets":
+		return oneLine(value), nil
+	case section == "admins":
+		return prepareAdmin(s, key, value)
 	}
+	return value, nil
+}
+
+// oneLine writes a key without line ends: as the two characters "\n" in a PEM block, as CouchDB wants it, and as blanks in a JWK or base64.
+func oneLine(value string) string {
+	end := " "
+	if strings.Contains(value, "-----BEGIN") {
+		end = `\n`
+	}
+	return strings.NewReplacer("\r\n", end, "\n", end).Replace(value)
+}
+
+func prepareAdmin(s *config.Snapshot, key, value string) (string, error) {
 	if value == "" {
 		return "", &config.ValueError{Reason: "An administrator needs a password."}
+	}
+	if strings.ContainsFunc(value, unicode.IsControl) {
+		return "", &config.ValueError{Reason: "Invalid configuration value"}
 	}
 	_, hashed, err := password.ParseAdmin(value)
 	if err != nil {

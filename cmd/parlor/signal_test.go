@@ -99,7 +99,7 @@ func TestSignalLetsWritesFinish(t *testing.T) {
 	if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	c.waitFor("stopping")
+	c.waitFor(func(line string) bool { return strings.Contains(line, "stopping") })
 	fmt.Fprint(conn, `{"late":"y"}`)
 	res, err := http.ReadResponse(r, nil)
 	if err != nil {
@@ -122,7 +122,7 @@ func TestSecondSignal(t *testing.T) {
 	if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	c.waitFor("stopping")
+	c.waitFor(func(line string) bool { return strings.Contains(line, "stopping") })
 	if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}

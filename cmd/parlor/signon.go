@@ -1,22 +1,26 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/parlordb/parlor/auth"
 	"github.com/parlordb/parlor/auth/jwt"
+	"github.com/parlordb/parlor/auth/oauth1"
 	"github.com/parlordb/parlor/auth/password"
 	"github.com/parlordb/parlor/config"
 	"github.com/parlordb/parlor/server"
 )
 
 // newBearer makes the Method jwt; the present one, which remembers tokens, when nothing about it has changed.
-func (w *wiring) newBearer(s *config.Snapshot) (*jwt.Bearer, error) {
+func (w *wiring) newBearer(s *config.Snapshot, p *server.Proxies) (*jwt.Bearer, error) {
 	entries := s.Section("jwt_keys")
-	if w.snapshot != nil && maps.Equal(entries, w.snapshot.Section("jwt_keys")) && maps.Equal(s.Section("jwt_auth"), w.snapshot.Section("jwt_auth")) {
+	if w.snapshot != nil && maps.Equal(entries, w.snapshot.Section("jwt_keys")) && maps.Equal(s.Section("jwt_auth"), w.snapshot.Section("jwt_auth")) &&
+		p.Equal(w.proxies) {
 		return w.bearer, nil
 	}
 	keys, bad := jwt.ParseKeys(entries)
@@ -27,10 +31,16 @@ func (w *wiring) newBearer(s *config.Snapshot) (*jwt.Bearer, error) {
 		Keys:      keys,
 		RolesName: s.String("", "roles_claim_name", "jwt_auth"),
 		RolesPath: s.String("", "roles_claim_path", "jwt_auth"),
+		Budget:    w.budget,
+		Client:    p.Client,
 		Now:       w.now,
 	}
+	leeway, err := number(s, 0, 0, maxLeeway, "leeway", "jwt_auth")
+	if err != nil {
+		return nil, err
+	}
+	o.Leeway = time.Duration(leeway) * time.Second
 	if text, ok := s.Get("jwt_auth", "required_claims"); ok {
-		var err error
 		if o.Required, err = jwt.ParseClaims(text); err != nil {
 			return nil, refused("jwt_auth", "required_claims", err)
 		}
@@ -38,6 +48,9 @@ func (w *wiring) newBearer(s *config.Snapshot) (*jwt.Bearer, error) {
 	bearer, err := jwt.NewBearer(o)
 	return bearer, refused("jwt_auth", "roles_claim_path", err)
 }
+
+// maxLeeway bounds [jwt_auth] leeway, in seconds: clocks that differ by more should be set.
+const maxLeeway = 3600
 
 // authSections are where CouchDB looks for settings of sign-on, the newer one first.
 var authSections = []string{"chttpd_auth", "couch_httpd_auth"}
@@ -98,15 +111,61 @@ func checkPasswords(s *config.Snapshot) error {
 }
 
 // passwordOptions says how passwords are checked.
-func (w *wiring) passwordOptions(s *config.Snapshot) auth.PasswordOptions {
+func (w *wiring) passwordOptions(s *config.Snapshot, p *server.Proxies) auth.PasswordOptions {
 	return auth.PasswordOptions{
 		Policy:    server.PasswordPolicy(s),
 		NoCache:   !s.Bool(true, "enable", "couch_passwords_cache"),
 		CacheSize: int(s.Int(0, "max_objects", "couch_passwords_cache")),
 		CacheIdle: milliseconds(s, 600_000, "max_idle", "couch_passwords_cache"),
 		Upgrade:   w.users.Upgrade,
+		Lockout:   w.lockout,
+		Client:    p.Client,
 		Now:       w.now,
 	}
+}
+
+// lockoutOptions says when somebody is locked out (spec §8).
+func (w *wiring) lockoutOptions(s *config.Snapshot) (o auth.LockoutOptions, err error) {
+	const section = "chttpd_auth_lockout"
+	o = auth.LockoutOptions{Report: w.server.AuditLock, Now: w.now}
+	if o.Mode, err = auth.ParseLockoutMode(s.String("enforce", "mode", section)); err != nil {
+		return o, refused(section, "mode", err)
+	}
+	threshold, err1 := number(s, 5, 1, 1_000_000, "threshold", section)
+	objects, err2 := number(s, 10_000, 1, 10_000_000, "max_objects", section)
+	lifetime, err3 := number(s, 300_000, 1, 1<<40, "max_lifetime", section)
+	o.Threshold, o.MaxObjects, o.MaxLifetime = int(threshold), int(objects), time.Duration(lifetime)*time.Millisecond
+	return o, cmp.Or(err1, err2, err3)
+}
+
+// oauthSections hold the credentials of signed requests, as in CouchDB 1.x.
+var oauthSections = []string{"couch_httpd_oauth", "oauth_consumer_secrets", "oauth_token_secrets", "oauth_token_users"}
+
+// maxForm bounds the body of a form that is signed.
+const maxForm = 64 << 10
+
+// newOAuth makes the Method oauth. A consumer whose key cannot be read is refused, whether or not the method is in force; a token may be without its
+// user, and the other way round, because the two are written one after the other.
+func (w *wiring) newOAuth(s *config.Snapshot, p *server.Proxies) (*oauth1.Verifier, error) {
+	static, bad := oauth1.NewStatic(oauth1.Sections{
+		ConsumerSecrets: s.Section("oauth_consumer_secrets"),
+		TokenSecrets:    s.Section("oauth_token_secrets"),
+		TokenUsers:      s.Section("oauth_token_users"),
+	})
+	for name, err := range bad {
+		if section, key, _ := strings.Cut(name, "/"); section == "oauth_consumer_secrets" {
+			return nil, refused(section, key, err)
+		}
+	}
+	var credentials oauth1.Credentials = static
+	if s.Bool(false, "use_users_db", "couch_httpd_oauth") {
+		credentials = w.tokens
+	}
+	oauth, err := oauth1.NewVerifier(oauth1.Options{
+		Credentials: credentials, Users: w.users, Nonces: w.nonces, Origin: p.Origin, Form: oauth1.FormBody(maxForm),
+		Realm: s.String("", "realm", "couch_httpd_oauth"), Now: w.now,
+	})
+	return oauth, refused("couch_httpd_oauth", "realm", err)
 }
 
 // newProxy makes the Method proxy.

@@ -7,11 +7,13 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/parlordb/parlor/auth"
 	"github.com/parlordb/parlor/auth/jwt"
+	"github.com/parlordb/parlor/auth/oauth1"
 	"github.com/parlordb/parlor/config"
 	"github.com/parlordb/parlor/couchjs"
 	"github.com/parlordb/parlor/server"
@@ -26,6 +28,10 @@ type wiring struct {
 	users       *server.Users
 	auth        *auth.Authenticator
 	passwords   *auth.Passwords
+	lockout     *auth.Lockout
+	budget      *auth.Budget // of wrong tokens
+	tokens      *server.UserTokens
+	nonces      *oauth1.Nonces
 	revocations *auth.Revocations
 	js          *couchjs.Pool
 	server      *server.Server
@@ -33,6 +39,7 @@ type wiring struct {
 
 	// What is in force. Calls of apply do not overlap, so no lock is needed.
 	snapshot *config.Snapshot // nil before the first apply
+	proxies  *server.Proxies
 	bearer   *jwt.Bearer
 	secrets  []auth.Secret
 	methods  []string
@@ -40,15 +47,20 @@ type wiring struct {
 
 func newWiring(st *store.Store, log *slog.Logger, level *slog.LevelVar, backup http.Handler) *wiring {
 	users := server.NewUsers(st, log)
+	lockout := auth.NewLockout(auth.LockoutOptions{})
 	w := &wiring{
 		log: log, level: level, users: users, now: time.Now,
 		auth:        auth.NewAuthenticator(users),
-		passwords:   auth.NewPasswords(users, auth.PasswordOptions{Upgrade: users.Upgrade}),
+		passwords:   auth.NewPasswords(users, auth.PasswordOptions{Upgrade: users.Upgrade, Lockout: lockout}),
+		lockout:     lockout,
+		budget:      auth.NewBudget(auth.BudgetOptions{}),
+		tokens:      server.NewUserTokens(st),
+		nonces:      oauth1.NewNonces(oauth1.NonceOptions{}),
 		revocations: new(auth.Revocations),
 		js:          couchjs.NewPool(couchjs.Options{Log: log}),
 	}
 	w.server = server.New(server.Options{
-		Store: st, Users: users, Auth: w.auth, Passwords: w.passwords, Revocations: w.revocations, JS: w.js,
+		Store: st, Users: users, Auth: w.auth, Passwords: w.passwords, Lockout: w.lockout, Revocations: w.revocations, JS: w.js,
 		Settings: func() *config.Settings { return w.settings },
 		Version:  release, Log: log,
 		AdminOnly: map[string]http.Handler{backupRoute: backup},
@@ -91,7 +103,15 @@ func (w *wiring) apply(s *config.Snapshot) error {
 	if err := checkPasswords(s); err != nil {
 		return err
 	}
-	bearer, err := w.newBearer(s)
+	lockout, err := w.lockoutOptions(s)
+	if err != nil {
+		return err
+	}
+	bearer, err := w.newBearer(s, proxies)
+	if err != nil {
+		return err
+	}
+	oauth, err := w.newOAuth(s, proxies)
 	if err != nil {
 		return err
 	}
@@ -103,11 +123,9 @@ func (w *wiring) apply(s *config.Snapshot) error {
 	if err != nil {
 		return err
 	}
-	names := defaultHandlers
-	if text, ok := s.Get("chttpd", "authentication_handlers"); ok {
-		if names, err = parseHandlers(text); err != nil {
-			return refused("chttpd", "authentication_handlers", err)
-		}
+	names, err := readHandlers(s)
+	if err != nil {
+		return err
 	}
 	if err := w.server.Configure(s, cookies); err != nil {
 		return err
@@ -115,11 +133,12 @@ func (w *wiring) apply(s *config.Snapshot) error {
 
 	w.level.Set(level)
 	w.users.Configure(s)
-	w.passwords.Configure(w.passwordOptions(s))
-	w.auth.Configure(w.methodList(names, bearer, cookies, proxy))
+	w.lockout.Configure(lockout)
+	w.passwords.Configure(w.passwordOptions(s, proxies))
+	w.auth.Configure(methodList(names, bearer, cookies, proxy, oauth, auth.NewBasic(w.passwords)))
 	w.js.SetTimeout(milliseconds(s, 5000, "os_process_timeout", "couchdb"))
 	before, methods := w.snapshot, w.methods
-	w.snapshot, w.bearer, w.secrets, w.methods = s, bearer, secrets, names
+	w.snapshot, w.proxies, w.bearer, w.secrets, w.methods = s, proxies, bearer, secrets, names
 	if before != nil {
 		w.revoke(before, s, methods, names)
 	}
@@ -127,16 +146,10 @@ func (w *wiring) apply(s *config.Snapshot) error {
 }
 
 // methodList makes the Methods of the names, the socket's before them.
-func (w *wiring) methodList(names []string, bearer *jwt.Bearer, cookies *auth.Cookies, proxy *auth.Proxy) []auth.Method {
-	all := map[string]auth.Method{
-		"jwt":     bearer,
-		"cookie":  cookies,
-		"default": auth.NewBasic(w.passwords),
-		"proxy":   proxy,
-	}
+func methodList(names []string, all ...auth.Method) []auth.Method {
 	methods := make([]auth.Method, len(names))
 	for i, name := range names {
-		methods[i] = all[name]
+		methods[i] = all[slices.IndexFunc(all, func(m auth.Method) bool { return m.Name() == name })]
 	}
 	methods[0] = socketMethod{methods[0]}
 	return methods
@@ -151,6 +164,11 @@ func (w *wiring) revoke(before, after *config.Snapshot, methods, names []string)
 	}
 	for key := range changed(before, after, "jwt_keys") {
 		w.revocations.End(auth.Match{Method: "jwt", Credential: key})
+	}
+	for _, section := range oauthSections {
+		for range changed(before, after, section) {
+			w.revocations.End(auth.Match{Method: "oauth"})
+		}
 	}
 	for name := range changed(before, after, "admins") {
 		w.revocations.End(auth.Match{User: name, Local: true})
@@ -176,6 +194,19 @@ func milliseconds(s *config.Snapshot, fallback int64, key string, sections ...st
 		ms = fallback
 	}
 	return time.Duration(ms) * time.Millisecond
+}
+
+// number reads an integer between least and most. What is none is refused, where CouchDB would take the fallback in silence.
+func number(s *config.Snapshot, fallback, least, most int64, key, section string) (int64, error) {
+	text, ok := s.Get(section, key)
+	if !ok {
+		return fallback, nil
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < least || n > most {
+		return 0, invalid("[%s] %s: %q is not a number from %d to %d", section, key, text, least, most)
+	}
+	return n, nil
 }
 
 // split reads a list with commas; empty items are dropped.
