@@ -17,7 +17,7 @@ func (s *Server) challenge(r *request, e *Error) int {
 	case r.set.challenge != "":
 		h.Set("WWW-Authenticate", r.set.challenge)
 	case e.Kind != "unauthorized":
-	case r.set.requireValidUser:
+	case r.set.basicChallenge:
 		h.Set("WWW-Authenticate", `Basic realm="server"`)
 	case !accepts(r.Header.Get("Accept"), "application/json") && accepts(r.Header.Get("Accept"), "text/html"):
 		reason, _ := e.Reason.(string)

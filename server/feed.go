@@ -130,6 +130,7 @@ func (s *Server) runFeed(r *request, f *feed, src feedSource, since uint64) erro
 		r.w.WriteHeader(http.StatusOK)
 		return nil
 	}
+	r.watched = true // by cutOff
 	right, release := s.revocations.Register(r.Context(), r.who, databaseOf(r), s.stillAllowed(r))
 	defer release()
 	defer f.cutOff(right, func() bool { return gone(r) })()

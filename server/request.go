@@ -2,10 +2,9 @@ package server
 
 import (
 	"compress/gzip"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"strings"
@@ -16,13 +15,16 @@ import (
 	"github.com/parlordb/parlor/store"
 )
 
-// request is one HTTP request on its way through the server. It belongs to one goroutine.
+// request is one HTTP request on its way through the server. It belongs to one goroutine, and to nobody once it has been answered: it is
+// used again.
 type request struct {
 	*http.Request
 	w   response
 	set *settings // in force when the request came
 	id  string    // X-Couch-Request-ID
 
+	buf      []byte    // empty, for small answers
+	watched  bool      // another goroutine may still look at it when it has been answered
 	segments []string  // of the path, decoded, empty ones dropped
 	space    [4]string // for the segments of most paths
 	params   url.Values
@@ -34,6 +36,22 @@ type request struct {
 	args []string // what the route's wildcards matched, in order
 }
 
+// newRequest makes a request, of one that has been answered where there is one.
+func (s *Server) newRequest(hr *http.Request, set *settings) *request {
+	r, _ := s.requests.Get().(*request)
+	if r == nil {
+		r = &request{buf: make([]byte, 0, 1024)}
+	}
+	r.Request, r.set, r.id = hr, set, requestID(hr.Header)
+	return r
+}
+
+// reset takes everything out of a request that has been answered.
+func (r *request) reset() *request {
+	*r = request{buf: r.buf}
+	return r
+}
+
 // parse applies the method override and splits path and query as CouchDB does (spec §0): empty segments are dropped, and "+" means a
 // space unless [chttpd] decode_plus_to_space is false.
 func (r *request) parse() error {
@@ -42,6 +60,9 @@ func (r *request) parse() error {
 		case "GET", "HEAD", "POST", "PUT", "DELETE", "TRACE", "CONNECT", "COPY":
 			r.Method = over
 		}
+	}
+	if r.Method == "copy" {
+		r.Method = "COPY" // nano sends it so
 	}
 	r.segments = r.space[:0]
 	raw := r.URL.EscapedPath()
@@ -200,12 +221,15 @@ func (s *Server) object(r *request) (value jsontext.Value, release func(), err e
 	return value, release, nil
 }
 
-// requestID takes the client's request id when it is harmless, else makes one of ten hex digits.
-func requestID(given string) string {
-	if given != "" && len(given) <= 36 && strings.Trim(given, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_") == "" {
-		return given
+// requestID takes the client's request id when it is harmless, else makes one of ten hex digits. It need not be hard to guess.
+func requestID(h http.Header) string {
+	const harmless = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_"
+	if given := h["X-Couch-Request-Id"]; len(given) > 0 && given[0] != "" && len(given[0]) <= 36 && strings.Trim(given[0], harmless) == "" {
+		return given[0]
 	}
-	var b [5]byte
-	rand.Read(b[:])
-	return hex.EncodeToString(b[:])
+	var id [10]byte
+	for i, n := 0, rand.Uint64(); i < len(id); i, n = i+1, n>>4 {
+		id[i] = "0123456789abcdef"[n&15]
+	}
+	return string(id[:])
 }

@@ -11,8 +11,9 @@ import (
 // response notes what was sent.
 type response struct {
 	http.ResponseWriter
-	status int
-	began  bool
+	status  int
+	began   bool
+	minimal minimalHeaders // the headers that are sent; nil: all
 }
 
 // WriteHeader sends the header, once.
@@ -21,6 +22,9 @@ func (w *response) WriteHeader(status int) {
 		return
 	}
 	w.began, w.status = true, status
+	if w.minimal != nil {
+		w.minimal.filter(w.Header())
+	}
 	w.ResponseWriter.WriteHeader(status)
 }
 
@@ -40,6 +44,7 @@ func (s *Server) baseHeaders(r *request) {
 	h["X-Couch-Request-Id"] = []string{r.id}
 	h["Cache-Control"] = mustRevalidate
 	h["Content-Type"] = applicationJSON
+	r.frameOptions()
 }
 
 // Header values that every answer shares; never changed.

@@ -18,6 +18,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -70,6 +71,7 @@ type Server struct {
 	validators validatorCache
 	bodies     *semaphore.Weighted // bytes of request bodies held in memory
 	counters   counters
+	requests   sync.Pool    // of *request
 	exposition http.Handler // of the counters, for Prometheus
 	tasks      tasks
 
@@ -133,11 +135,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 		http.Error(w, `{"error":"service_unavailable","reason":"starting"}`, http.StatusServiceUnavailable)
 		return
 	}
-	r := &request{Request: hr, set: set, id: requestID(hr.Header.Get("X-Couch-Request-ID"))}
-	r.w = response{ResponseWriter: w}
+	r := s.newRequest(hr, set)
+	r.w = response{ResponseWriter: w, minimal: r.preferred()}
 	s.baseHeaders(r)
 	defer func() {
 		s.finish(r, start, recover())
+		if !r.watched {
+			s.requests.Put(r.reset())
+		}
 	}()
 	if err := s.serve(r); err != nil {
 		s.refuse(r, err)
@@ -146,6 +151,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 
 // serve takes a request through the steps that the package comment names.
 func (s *Server) serve(r *request) error {
+	if err := r.checkHost(); err != nil {
+		return err
+	}
 	if err := r.parse(); err != nil {
 		return err
 	}

@@ -45,6 +45,9 @@ func (s *Server) utils(r *request) error {
 	}
 	h.Set("Content-Type", "text/plain")
 	h.Set("Cache-Control", "private, must-revalidate")
+	if r.set.pagePolicy != "" {
+		h.Set("Content-Security-Policy", r.set.pagePolicy)
+	}
 	r.w.WriteHeader(http.StatusNotFound)
 	_, err := r.w.Write([]byte("Not found.\n"))
 	return err

@@ -19,7 +19,7 @@ func (s *Server) getSession(r *request) error {
 	if r.who.Name == "" && r.param("basic") == "true" {
 		return unauthorized("Please login.")
 	}
-	body := append(make([]byte, 0, 384), `{"ok":true,"userCtx":`...)
+	body := append(r.buf, `{"ok":true,"userCtx":`...)
 	body = append(appendUser(body, &r.who), `,"info":{"authentication_handlers":[`...)
 	for _, name := range s.auth.Names() {
 		body = appendString(appendComma(body), name)

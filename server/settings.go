@@ -30,6 +30,7 @@ type settings struct {
 	changesTimeout    int64 // milliseconds
 
 	requireValidUser         bool
+	basicChallenge           bool // a 401 asks for Basic
 	requireValidUserExceptUp bool
 	adminOnlyAllDBs          bool
 	challenge                string // WWW-Authenticate of a 401
@@ -45,11 +46,15 @@ type settings struct {
 	passwordRules    *password.Rules
 
 	cors    corsSettings
+	hosts   hostSettings
+	frames  frameSettings
+	minimal minimalHeaders
 	perUser perUserSettings
 
 	compressible     []string // content types whose attachments are gzipped; a last "*" stands for anything
 	compressionLevel int
 	sandbox          string // Content-Security-Policy of attachments
+	pagePolicy       string // Content-Security-Policy of /_utils
 }
 
 // defaultSecurities are the values of [couchdb] default_security.
@@ -77,6 +82,10 @@ func newSettings(snap *config.Snapshot, cookies *auth.Cookies, version string) (
 	if err != nil {
 		return nil, err
 	}
+	hosts, err := newHosts(snap)
+	if err != nil {
+		return nil, err
+	}
 	set := &settings{
 		snap: snap, cookies: cookies,
 		serverHeader:             serverHeader(snap, version),
@@ -93,6 +102,7 @@ func newSettings(snap *config.Snapshot, cookies *auth.Cookies, version string) (
 		maxUUIDs:                 snap.Int(1000, "max_count", "uuids"),
 		changesTimeout:           snap.Int(60_000, "changes_timeout", "chttpd", "httpd"),
 		requireValidUser:         snap.Bool(false, "require_valid_user", "chttpd"),
+		basicChallenge:           snap.Bool(false, "require_valid_user", "chttpd", "httpd"),
 		requireValidUserExceptUp: snap.Bool(false, "require_valid_user_except_for_up", "chttpd"),
 		adminOnlyAllDBs:          snap.Bool(true, "admin_only_all_dbs", "chttpd"),
 		challenge:                snap.String("", "WWW-Authenticate", "chttpd", "httpd"),
@@ -105,6 +115,9 @@ func newSettings(snap *config.Snapshot, cookies *auth.Cookies, version string) (
 		publicFields:             list(snap.String("", "public_fields", "chttpd_auth", "couch_httpd_auth")),
 		passwords:                PasswordPolicy(snap),
 		cors:                     newCORS(snap),
+		hosts:                    hosts,
+		frames:                   newFrames(snap),
+		minimal:                  newMinimal(snap),
 		perUser:                  perUser,
 		passwordRules:            rules,
 		compressible:             list(snap.String("text/*, application/javascript, application/json, application/xml", "compressible_types", "attachments")),
@@ -112,6 +125,9 @@ func newSettings(snap *config.Snapshot, cookies *auth.Cookies, version string) (
 	}
 	if snap.Bool(true, "attachments_enable", "csp") {
 		set.sandbox = snap.String("sandbox", "attachments_header_value", "csp")
+	}
+	if snap.Bool(true, "utils_enable", "csp") {
+		set.pagePolicy = snap.String("default-src 'self'; img-src 'self' data:; object-src 'none'; frame-ancestors 'none'", "utils_header_value", "csp")
 	}
 	if set.compressionLevel < 0 || set.compressionLevel > 9 {
 		return nil, &config.ValueError{Reason: "[attachments] compression_level is a number from 0 to 9"}

@@ -45,6 +45,7 @@ type userSettings struct {
 	conflicted bool // conflicted documents are taken
 	upgrade    bool
 	policy     password.Policy
+	maxKnown   int
 }
 
 // knownUser is a remembered entry; user is nil for a name that nobody has.
@@ -55,7 +56,7 @@ type knownUser struct {
 	user   *auth.User
 }
 
-// maxKnownUsers bounds the entries remembered; they are all dropped when there are more.
+// maxKnownUsers bounds the entries remembered, unless [chttpd_auth_cache] max_objects does; they are all dropped when there are more.
 const maxKnownUsers = 10_000
 
 // NewUsers returns a directory that knows nobody until Configure.
@@ -72,6 +73,7 @@ func (u *Users) Configure(snap *config.Snapshot) {
 		conflicted: snap.Bool(false, "allow_conflicted_user_docs", "chttpd_auth"),
 		upgrade:    snap.Bool(true, "upgrade_hash_on_auth", "chttpd_auth"),
 		policy:     PasswordPolicy(snap),
+		maxKnown:   int(positive(snap.Int(0, "max_objects", "chttpd_auth_cache"), maxKnownUsers)),
 	}
 	for name, value := range snap.Section("admins") {
 		if h, ok, err := password.ParseAdmin(value); ok && err == nil {
@@ -127,7 +129,7 @@ func (u *Users) remember(rules *userSettings, name string, k knownUser) {
 	if u.rules.Load() != rules {
 		return
 	}
-	if len(u.known) >= maxKnownUsers {
+	if len(u.known) >= rules.maxKnown {
 		clear(u.known)
 	}
 	u.known[strings.Clone(name)] = k
