@@ -3,10 +3,13 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -55,15 +58,69 @@ func listenTLS(ctx context.Context, s *config.Snapshot) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	cert, err := tls.LoadX509KeyPair(s.String("", "cert_file", "ssl"), s.String("", "key_file", "ssl"))
+	o, err := tlsConfig(s)
 	if err != nil {
-		return nil, fmt.Errorf("[ssl] cert_file and key_file: %w", err)
+		return nil, err
 	}
 	l, err := listen(ctx, s, port, "[chttpd] bind_address and [ssl] port")
 	if err != nil {
 		return nil, err
 	}
-	return tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}), nil
+	return tls.NewListener(l, o), nil
+}
+
+// tlsConfig reads [ssl] (spec §12.4). Certificates of clients let a connection through or not; they are nobody's sign-on.
+func tlsConfig(s *config.Snapshot) (*tls.Config, error) {
+	for _, key := range []string{"password", "verify_fun"} {
+		if _, ok := s.Get("ssl", key); ok {
+			return nil, fmt.Errorf("[ssl] %s cannot be used: keep the key file unencrypted and readable by the server alone, and let cacert_file name who is trusted", key)
+		}
+	}
+	cert, err := tls.LoadX509KeyPair(s.String("", "cert_file", "ssl"), s.String("", "key_file", "ssl"))
+	if err != nil {
+		return nil, fmt.Errorf("[ssl] cert_file and key_file: %w", err)
+	}
+	o := &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
+	if o.MinVersion, o.MaxVersion, err = tlsVersions(s.String("", "tls_versions", "ssl")); err != nil {
+		return nil, err
+	}
+	if !s.Bool(false, "verify_ssl_certificates", "ssl") {
+		return o, nil
+	}
+	file := s.String("", "cacert_file", "ssl")
+	authorities, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("[ssl] cacert_file, which verify_ssl_certificates needs: %w", err)
+	}
+	o.ClientCAs, o.ClientAuth = x509.NewCertPool(), tls.VerifyClientCertIfGiven
+	if !o.ClientCAs.AppendCertsFromPEM(authorities) {
+		return nil, fmt.Errorf("[ssl] cacert_file: %s holds no certificate in PEM", file)
+	}
+	if s.Bool(false, "fail_if_no_peer_cert", "ssl") {
+		o.ClientAuth = tls.RequireAndVerifyClientCert
+	}
+	return o, nil
+}
+
+// tlsVersions reads an Erlang list such as ['tlsv1.2', 'tlsv1.3']. Older versions are broken and not taken; "" stands for both of these.
+func tlsVersions(text string) (lowest, highest uint16, err error) {
+	known := map[string]uint16{"tlsv1.2": tls.VersionTLS12, "tlsv1.3": tls.VersionTLS13}
+	if text == "" {
+		return tls.VersionTLS12, 0, nil
+	}
+	inside, ok := strings.CutPrefix(text, "[")
+	inside, ok2 := strings.CutSuffix(inside, "]")
+	for _, item := range strings.Split(inside, ",") {
+		version := known[strings.Trim(strings.TrimSpace(item), "'\"")]
+		if !ok || !ok2 || version == 0 {
+			return 0, 0, fmt.Errorf("[ssl] tls_versions: %s is no list of 'tlsv1.2' and 'tlsv1.3'", text)
+		}
+		if lowest == 0 || version < lowest {
+			lowest = version
+		}
+		highest = max(highest, version)
+	}
+	return lowest, highest, nil
 }
 
 func portNumber(s *config.Snapshot, fallback int64, section string) (int64, error) {

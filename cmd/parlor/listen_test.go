@@ -94,12 +94,20 @@ func TestTLS(t *testing.T) {
 	<-done
 }
 
-// makeCertificate writes cert.pem and key.pem into dir, for 127.0.0.1.
 func makeCertificate(t *testing.T, dir string) *x509.CertPool {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	pool, err := writeCertificate(dir)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return pool
+}
+
+// writeCertificate writes cert.pem and key.pem into dir, for 127.0.0.1, and returns a pool that trusts them.
+func writeCertificate(dir string) (*x509.CertPool, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), NotBefore: time.Unix(0, 0), NotAfter: time.Unix(1<<33, 0),
@@ -107,18 +115,18 @@ func makeCertificate(t *testing.T, dir string) *x509.CertPool {
 	}
 	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	certText := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert})
 	keyText := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 	if err := errors.Join(os.WriteFile(filepath.Join(dir, "cert.pem"), certText, 0o600), os.WriteFile(filepath.Join(dir, "key.pem"), keyText, 0o600)); err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(certText)
-	return pool
+	return pool, nil
 }

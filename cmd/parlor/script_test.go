@@ -7,6 +7,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
@@ -41,8 +42,10 @@ var update = flag.Bool("update", false, "rewrite what scripts compare with")
 //	serve [flags]                         start 'parlor serve -data data -addr 127.0.0.1:0' and wait until it listens;
 //	                                      sets $URL, $ADDR and, on a first start, $PASSWORD. '! serve' expects it to end by itself
 //	shutdown, sigkill                     end it: SIGTERM and exit code 0, or SIGKILL
-//	http [-u NAME:PASS] [-H HEADER] [-d BODY] [-i NAME] [-socket] METHOD PATH
-//	                                      print the status, the headers asked for with -i, and the body
+//	http [-u NAME:PASS] [-H HEADER] [-d BODY] [-i NAME] [-until REGEXP] [-socket] [-tls [-cert] [-version V]] METHOD PATH
+//	                                      print the status, the headers asked for with -i, and the body; with -until, again until
+//	                                      that matches. Negated: there is no answer
+//	certificate                           make cert.pem and key.pem, before 'serve'; 'http -tls' trusts it and with -cert shows it
 //	capture VAR REGEXP                    set a variable to what the first group matches in the last output
 //	token VAR CLAIMS                      make an ES256 token; $JWTKEY is the public key as [jwt_keys] takes it, $KEYBLANKS and
 //	                                      $KEYLINES are its lines with blanks or \n between; $AGO is a time 100 s ago
@@ -97,15 +100,18 @@ func TestScripts(t *testing.T) {
 			"totp":     scriptTOTP,
 			"logged":   scriptLogged,
 			"forge":    scriptForge,
+
+			"certificate": scriptCertificate,
 		},
 	})
 }
 
 // script is what one script has running.
 type script struct {
-	key    *ecdsa.PrivateKey
-	rsa    *rsa.PrivateKey // made when it is asked for
-	server *child
+	key     *ecdsa.PrivateKey
+	rsa     *rsa.PrivateKey // made when it is asked for
+	trusted *x509.CertPool
+	server  *child
 }
 
 type scriptKey struct{}
@@ -133,6 +139,7 @@ type child struct {
 
 var (
 	listening     = regexp.MustCompile(`^parlor: listening on (http://\S+)$`)
+	listeningTLS  = regexp.MustCompile(`msg="listening with TLS" address=(\S+)`)
 	shownPassword = regexp.MustCompile(`(?m)^  password +(\S+)$`)
 )
 
@@ -237,6 +244,9 @@ func scriptServe(ts *testscript.TestScript, neg bool, args []string) {
 	s.server = c
 	ts.Setenv("URL", c.url)
 	ts.Setenv("ADDR", strings.TrimPrefix(c.url, "http://"))
+	if m := listeningTLS.FindStringSubmatch(c.log()); m != nil {
+		ts.Setenv("TLSURL", "https://"+m[1])
+	}
 	fmt.Fprint(ts.Stderr(), c.log())
 	fmt.Fprint(ts.Stdout(), ts.ReadFile(c.stdout))
 	if m := shownPassword.FindStringSubmatch(ts.ReadFile(c.stdout)); m != nil {
@@ -264,55 +274,122 @@ func scriptKill(ts *testscript.TestScript, neg bool, args []string) {
 	s.server = nil
 }
 
+// httpFlags are the flags of the command http.
+type httpFlags struct {
+	headers, shown                    list
+	user, body, until, version        string
+	socket, overTLS, certificate, neg bool
+	method, path                      string
+}
+
 func scriptHTTP(ts *testscript.TestScript, neg bool, args []string) {
-	var headers, shown list
+	o := httpFlags{neg: neg}
 	f := flag.NewFlagSet("http", flag.ContinueOnError)
-	user := f.String("u", "", "")
-	body := f.String("d", "", "")
-	socket := f.Bool("socket", false, "")
-	f.Var(&headers, "H", "")
-	f.Var(&shown, "i", "")
-	if err := f.Parse(args); err != nil || f.NArg() != 2 || neg {
+	f.StringVar(&o.user, "u", "", "")
+	f.StringVar(&o.body, "d", "", "")
+	f.StringVar(&o.until, "until", "", "")
+	f.StringVar(&o.version, "version", "", "")
+	f.BoolVar(&o.socket, "socket", false, "")
+	f.BoolVar(&o.overTLS, "tls", false, "")
+	f.BoolVar(&o.certificate, "cert", false, "")
+	f.Var(&o.headers, "H", "")
+	f.Var(&o.shown, "i", "")
+	if err := f.Parse(args); err != nil || f.NArg() != 2 {
 		ts.Fatalf("usage: http [flags] METHOD PATH")
 	}
-	// Not a transport of its own unless it is for the socket, so that connections are used again.
+	o.method, o.path = f.Arg(0), f.Arg(1)
+	if name, ok := strings.CutPrefix(o.body, "@"); ok {
+		o.body = ts.ReadFile(name)
+	}
+	client := o.client(ts)
+	answer := o.send(ts, client)
+	if o.until != "" {
+		re, err := regexp.Compile(o.until)
+		ts.Check(err)
+		for deadline := time.Now().Add(20 * time.Second); !re.MatchString(answer); answer = o.send(ts, client) {
+			if time.Now().After(deadline) {
+				ts.Fatalf("no answer matches %s; the last is %s", o.until, answer)
+			}
+		}
+	}
+	fmt.Fprint(ts.Stdout(), answer)
+}
+
+// client is the usual one, so that connections are used again, unless a way of its own is asked for.
+func (o *httpFlags) client(ts *testscript.TestScript) *http.Client {
 	client := &http.Client{CheckRedirect: noRedirect, Timeout: time.Minute}
-	if *socket {
+	if o.socket {
 		client.Transport = &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", ts.MkAbs(filepath.Join("data", socketName)))
 		}}
 	}
-	if name, ok := strings.CutPrefix(*body, "@"); ok {
-		*body = ts.ReadFile(name)
+	if o.overTLS {
+		config := &tls.Config{RootCAs: of(ts).trusted}
+		if o.certificate {
+			pair, err := tls.LoadX509KeyPair(ts.MkAbs("cert.pem"), ts.MkAbs("key.pem"))
+			ts.Check(err)
+			config.Certificates = []tls.Certificate{pair}
+		}
+		switch o.version {
+		case "1.2":
+			config.MaxVersion = tls.VersionTLS12
+		case "1.3":
+			config.MinVersion = tls.VersionTLS13
+		}
+		client.Transport = &http.Transport{DisableKeepAlives: true, TLSClientConfig: config}
 	}
-	r, err := http.NewRequest(f.Arg(0), ts.Getenv("URL")+f.Arg(1), strings.NewReader(*body))
+	return client
+}
+
+// send sends the request and returns what is printed of its answer.
+func (o *httpFlags) send(ts *testscript.TestScript, client *http.Client) string {
+	url := ts.Getenv("URL")
+	if o.overTLS {
+		url = ts.Getenv("TLSURL")
+	}
+	r, err := http.NewRequest(o.method, url+o.path, strings.NewReader(o.body))
 	ts.Check(err)
-	if *body != "" {
+	if o.body != "" {
 		r.Header.Set("Content-Type", "application/json")
 	}
-	if name, pass, ok := strings.Cut(*user, ":"); ok {
+	if name, pass, ok := strings.Cut(o.user, ":"); ok {
 		r.SetBasicAuth(name, pass)
 	}
-	for _, h := range headers {
+	for _, h := range o.headers {
 		name, value, _ := strings.Cut(h, ":")
-		r.Header.Add(name, strings.TrimSpace(value))
-		if name == "Content-Type" {
-			r.Header.Set(name, strings.TrimSpace(value))
+		if value = strings.TrimSpace(value); name == "Host" {
+			r.Host = value
 		}
-		if name == "Host" {
-			r.Host = strings.TrimSpace(value)
-		}
+		r.Header.Set(name, value)
 	}
 	res, err := client.Do(r)
+	if o.neg {
+		if err == nil {
+			ts.Fatalf("there is an answer: %s", res.Status)
+		}
+		return ""
+	}
 	ts.Check(err)
 	defer res.Body.Close()
-	fmt.Fprintln(ts.Stdout(), res.StatusCode)
-	for _, name := range shown {
+	var b strings.Builder
+	fmt.Fprintln(&b, res.StatusCode)
+	for _, name := range o.shown {
 		for _, value := range res.Header.Values(name) {
-			fmt.Fprintf(ts.Stdout(), "%s: %s\n", name, value)
+			fmt.Fprintf(&b, "%s: %s\n", name, value)
 		}
 	}
-	_, err = io.Copy(ts.Stdout(), res.Body)
+	_, err = io.Copy(&b, res.Body)
+	ts.Check(err)
+	return b.String()
+}
+
+// scriptCertificate writes cert.pem and key.pem, which 'http -tls' trusts and with -cert shows.
+func scriptCertificate(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) > 0 {
+		ts.Fatalf("usage: certificate")
+	}
+	var err error
+	of(ts).trusted, err = writeCertificate(ts.MkAbs("."))
 	ts.Check(err)
 }
 

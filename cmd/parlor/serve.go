@@ -138,6 +138,8 @@ func (p *program) runServer(ctx context.Context, stopping func(), data string, o
 		defer os.Remove(filepath.Join(data, socketName))
 		listeners = append(listeners, socket)
 	}
+	stopReloading := w.reloadOften(ctx)
+	defer stopReloading()
 	log.Info("started", "version", release, "data", data, "address", addr.String())
 	fmt.Fprintf(p.stderr, "parlor: listening on http://%s\n", addr)
 	return serveHTTP(ctx, stopping, w, listeners)

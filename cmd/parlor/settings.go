@@ -1,9 +1,13 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
+	"sync"
+	"time"
 	"unicode"
 
 	"github.com/parlordb/parlor/auth/password"
@@ -53,6 +57,45 @@ func prepareAdmin(s *config.Snapshot, key, value string) (string, error) {
 		return "", invalid("the password of the administrator %s cannot be hashed: %v", key, err)
 	}
 	return password.FormatAdmin(h), nil
+}
+
+// reloadOften reads the settings files again every [config] auto_reload_secs seconds, when there is such a number, until ctx ends or stop is called,
+// which waits for the last of it.
+func (w *wiring) reloadOften(ctx context.Context) (stop func()) {
+	seconds := w.settings.Snapshot().Int(0, "auto_reload_secs", "config")
+	if seconds <= 0 || seconds > 1<<31 {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	running.Go(func() {
+		tick := time.NewTicker(time.Duration(seconds) * time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				w.reload()
+			}
+		}
+	})
+	return func() {
+		cancel()
+		running.Wait()
+	}
+}
+
+// reload reads the settings files again. What cannot be used leaves in force what was.
+func (w *wiring) reload() {
+	before := w.settings.Snapshot()
+	if err := w.settings.Reload(); err != nil {
+		w.log.Error("the settings files cannot be used; what was in force stays", "error", err)
+		return
+	}
+	if !reflect.DeepEqual(before.All(), w.settings.Snapshot().All()) {
+		w.log.Info("audit", "event", "settings reloaded", "address", "", "by", "auto_reload_secs")
+	}
 }
 
 // invalid is a refusal of a change.

@@ -99,7 +99,7 @@ func checkPasswords(s *config.Snapshot) error {
 	if p.Iterations < 1 || p.MinIterations > p.Iterations || p.Iterations > p.MaxIterations {
 		return invalid("[chttpd_auth] iterations: %d is not between min_iterations, %d, and max_iterations, %d", p.Iterations, p.MinIterations, p.MaxIterations)
 	}
-	p.Iterations = 1
+	p.Iterations, p.MinIterations, p.MaxIterations = 1, 1, 1 // it is scheme and digest that are tried
 	if _, err := p.New("", "salt"); err != nil {
 		return refused("chttpd_auth", "password_scheme or pbkdf2_prf", err)
 	}
