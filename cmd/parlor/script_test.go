@@ -42,9 +42,9 @@ var update = flag.Bool("update", false, "rewrite what scripts compare with")
 //	serve [flags]                         start 'parlor serve -data data -addr 127.0.0.1:0' and wait until it listens;
 //	                                      sets $URL, $ADDR and, on a first start, $PASSWORD. '! serve' expects it to end by itself
 //	shutdown, sigkill                     end it: SIGTERM and exit code 0, or SIGKILL
-//	http [-u NAME:PASS] [-H HEADER] [-d BODY] [-i NAME] [-until REGEXP] [-socket] [-tls [-cert] [-version V]] METHOD PATH
+//	http [-u NAME:PASS] [-H HEADER] [-d BODY] [-i NAME] [-long N] [-until REGEXP] [-socket] [-tls [-cert] [-version V]] METHOD PATH
 //	                                      print the status, the headers asked for with -i, and the body; with -until, again until
-//	                                      that matches. Negated: there is no answer
+//	                                      that matches; with -long, a header of N bytes is sent. Negated: there is no answer
 //	certificate                           make cert.pem and key.pem, before 'serve'; 'http -tls' trusts it and with -cert shows it
 //	capture VAR REGEXP                    set a variable to what the first group matches in the last output
 //	token VAR CLAIMS                      make an ES256 token; $JWTKEY is the public key as [jwt_keys] takes it, $KEYBLANKS and
@@ -280,6 +280,7 @@ type httpFlags struct {
 	user, body, until, version        string
 	socket, overTLS, certificate, neg bool
 	method, path                      string
+	long                              int
 }
 
 func scriptHTTP(ts *testscript.TestScript, neg bool, args []string) {
@@ -289,6 +290,7 @@ func scriptHTTP(ts *testscript.TestScript, neg bool, args []string) {
 	f.StringVar(&o.body, "d", "", "")
 	f.StringVar(&o.until, "until", "", "")
 	f.StringVar(&o.version, "version", "", "")
+	f.IntVar(&o.long, "long", 0, "")
 	f.BoolVar(&o.socket, "socket", false, "")
 	f.BoolVar(&o.overTLS, "tls", false, "")
 	f.BoolVar(&o.certificate, "cert", false, "")
@@ -351,6 +353,9 @@ func (o *httpFlags) send(ts *testscript.TestScript, client *http.Client) string 
 	ts.Check(err)
 	if o.body != "" {
 		r.Header.Set("Content-Type", "application/json")
+	}
+	if o.long > 0 {
+		r.Header.Set("X-Long", strings.Repeat("x", o.long))
 	}
 	if name, pass, ok := strings.Cut(o.user, ":"); ok {
 		r.SetBasicAuth(name, pass)
