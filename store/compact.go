@@ -14,6 +14,8 @@ const (
 	// One step of a compaction is one batch: writers wait no longer than that.
 	stepBodies = 256
 	stepBytes  = 1 << 20
+	// The room of a deleted database of this size is worth a compaction of Pebble's.
+	reclaimFrom = 16 << 20
 )
 
 // wasteful reports whether compaction is worth its while.
@@ -76,11 +78,35 @@ func (s *Store) compactLoop() {
 			return
 		}
 		for db := s.compactor.next(); db != nil; db = s.compactor.next() {
+			if db.deleted.Load() {
+				s.reclaim(db)
+				continue
+			}
 			err := db.Compact(context.Background())
 			if err != nil && !errors.Is(err, ErrClosed) && !errors.Is(err, ErrNoDatabase) {
 				s.log.Warn("compaction", "database", db.name, "error", err)
 			}
 		}
+	}
+}
+
+// reclaim has Pebble give the room back that a database no longer uses: what is deleted is only marked so until Pebble's own compactions
+// come by, which on a full disk nothing would bring about.
+func (s *Store) reclaim(db *DB) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	done := make(chan struct{})
+	s.work.Go(func() {
+		defer close(done)
+		if err := s.pebble.Compact(ctx, dbKey(db.id, 0), dbKey(db.id+1, 0), false); err != nil && ctx.Err() == nil {
+			s.log.Warn("reclaiming the room of a database", "database", db.name, "error", err)
+		}
+	})
+	select {
+	case <-done:
+	case <-s.closing:
+		cancel()
+		<-done
 	}
 }
 
@@ -122,7 +148,9 @@ func (db *DB) startCompaction() (*compaction, error) {
 	c := &compaction{done: make(chan struct{})}
 	db.compaction = c
 	s.work.Go(func() {
-		c.err = db.compact()
+		if c.err = db.compact(); c.err == nil && s.Full() {
+			s.reclaim(db)
+		}
 		db.mu.Lock()
 		db.compaction = nil
 		db.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -153,4 +154,46 @@ type zeros struct{}
 func (zeros) Read(p []byte) (int, error) {
 	clear(p)
 	return len(p), nil
+}
+
+// What a deleted database took is room on the disk again, though nothing else is written.
+func TestReclaim(t *testing.T) {
+	t.Parallel()
+	s := open(t, Options{})
+	db := create(t, s, "db")
+	w, err := db.NewAttachment(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.CopyN(w, rand.NewChaCha8([32]byte{}), reclaimFrom); err != nil {
+		t.Fatal(err)
+	}
+	a, err := w.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Name = "a"
+	if _, err := db.Put(context.Background(), Write{Doc: Doc{ID: "doc", Body: []byte(`{}`), Attachments: []Attachment{a}}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	used := func() uint64 {
+		if err := s.pebble.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		n, err := s.pebble.EstimateDiskUsage(dbKey(db.id, 0), dbKey(db.id+1, 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if n := used(); n < reclaimFrom {
+		t.Fatalf("the attachment takes %d bytes", n)
+	}
+	if err := s.Delete(context.Background(), "db"); err != nil {
+		t.Fatal(err)
+	}
+	s.reclaim(db)
+	if n := used(); n > reclaimFrom/16 {
+		t.Errorf("%d bytes are still in use", n)
+	}
 }
