@@ -32,6 +32,7 @@ func (s *Server) purge(r *request) error {
 	if r.db.Name() == usersDatabase {
 		// A purged user leaves no change that watchUsers would see.
 		s.revocations.Recheck(auth.Match{})
+		s.audit(r, "users purged", "documents", len(ids))
 	}
 	body := append([]byte(`{"purge_seq":"`), r.db.FormatSeq(seq)...)
 	body = append(body, `","purged":{`...)

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/parlordb/parlor/auth"
 )
 
 // couchVersion is the CouchDB whose protocol this is.
@@ -192,6 +194,6 @@ func (s *Server) versions(r *request) error {
 		return err
 	}
 	body := fmt.Appendf(nil, `{"go":{"version":%q},"parlor":{"version":%q},"collation_driver":{"name":"x/text","library_version":"CLDR"},`+
-		`"javascript_engine":{"name":"quickjs"},"supported_hashes":["sha512","sha384","sha256","sha224","sha"]}`, runtime.Version(), s.version)
-	return r.send(http.StatusOK, body)
+		`"javascript_engine":{"name":"quickjs"},"supported_hashes":`, runtime.Version(), s.version)
+	return r.send(http.StatusOK, append(appendStrings(body, auth.DigestNames()), '}'))
 }

@@ -100,6 +100,7 @@ func checkPasswords(s *config.Snapshot) error {
 		return invalid("[chttpd_auth] iterations: %d is not between min_iterations, %d, and max_iterations, %d", p.Iterations, p.MinIterations, p.MaxIterations)
 	}
 	p.Iterations, p.MinIterations, p.MaxIterations = 1, 1, 1 // it is scheme and digest that are tried
+	p.Argon2 = password.Argon2{Memory: 8, Time: 1, Parallelism: 1}
 	if _, err := p.New("", "salt"); err != nil {
 		return refused("chttpd_auth", "password_scheme or pbkdf2_prf", err)
 	}
