@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"runtime"
 	"testing"
@@ -73,6 +74,36 @@ func TestWaitingEndsWithTheRequest(t *testing.T) {
 		synctest.Wait()
 		if len(p.flights) != 0 || p.hashing.waiting != 0 || p.hashing.free != runtime.GOMAXPROCS(0) {
 			t.Errorf("left behind: %d flights, %d waiting, %d free", len(p.flights), p.hashing.waiting, p.hashing.free)
+		}
+	})
+}
+
+// TestClientsTakeTurns: who comes after a flood from elsewhere waits for one hash, not for the flood.
+func TestClientsTakeTurns(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p, free := busyPasswords(t)
+		first := make(chan string, 20)
+		verify := func(address, pass string) {
+			ctx := WithClient(t.Context(), netip.MustParseAddr(address))
+			_, _ = p.Verify(ctx, "anna", pass)
+			first <- address
+		}
+		for i := range 19 {
+			go verify("192.0.2.1", fmt.Sprint("guess", i))
+		}
+		synctest.Wait()
+		go verify("192.0.2.2", "apple")
+		synctest.Wait()
+		p.hashing.mu.Lock()
+		waiting, next := len(p.hashing.order), p.hashing.order[1].Addr().String()
+		p.hashing.mu.Unlock()
+		if waiting != 2 || next != "192.0.2.2" {
+			t.Errorf("%d addresses wait, %s is second", waiting, next)
+		}
+		free()
+		for range 20 {
+			<-first
 		}
 	})
 }

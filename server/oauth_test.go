@@ -3,6 +3,7 @@ package server
 import (
 	"encoding/json"
 	"errors"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -85,6 +86,48 @@ func TestUserTokens(t *testing.T) {
 	ts.do("PUT", "/_users", "")
 	if got := lookup(t, tokens, "c1", "t1"); got != "unknown" {
 		t.Errorf("of another _users: %s", got)
+	}
+}
+
+// TestSignedFeedEnds: a feed that was asked for with a signature ends when its credentials change, and not at other changes of the user's document.
+func TestSignedFeedEnds(t *testing.T) {
+	t.Parallel()
+	ts := newTestServer(t)
+	ts.do("PUT", "/_users", "")
+	ts.do("PUT", "/notes", "")
+	ts.do("PUT", "/notes/_security", `{"members":{"roles":["reader"]},"admins":{}}`)
+	rev := ""
+	put := func(roles, secret, pass string) {
+		t.Helper()
+		body := `{` + rev + `"name":"anna","password":"` + pass + `","roles":[` + roles + `],"type":"user","oauth":{"consumer_keys":{"c":"` + secret + `"},"tokens":{"t":"x"}}}`
+		var doc struct{ Rev string }
+		if err := json.Unmarshal([]byte(ts.do("PUT", "/_users/org.couchdb.user:anna", body)), &doc); err != nil {
+			t.Fatal(err)
+		}
+		rev = `"_rev":"` + doc.Rev + `",`
+	}
+	put(`"reader"`, "s", "apple")
+	db, err := ts.store.DB("notes")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &request{Request: httptest.NewRequest("GET", "/notes/_changes", nil), db: db,
+		who: auth.Identity{Name: "anna", Roles: []string{"reader"}, Method: "oauth", Credential: "c/t", Local: true}}
+	allowed := ts.s.stillAllowed(r)
+	if err := allowed(t.Context()); err != nil {
+		t.Errorf("at the start: %v", err)
+	}
+	put(`"reader"`, "s", "pear")
+	if err := allowed(t.Context()); err != nil {
+		t.Errorf("after a new password, which no signature was made with: %v", err)
+	}
+	put(``, "s", "pear")
+	if err := allowed(t.Context()); !errors.Is(err, auth.ErrRevoked) {
+		t.Errorf("without the role: %v", err)
+	}
+	put(`"reader"`, "other", "pear")
+	if err := allowed(t.Context()); !errors.Is(err, auth.ErrRevoked) {
+		t.Errorf("with another secret: %v", err)
 	}
 }
 

@@ -75,7 +75,19 @@ func TestSettingsThatCannotBeUsed(t *testing.T) {
 		basicSettings + "x_auth_roles = X-Auth-CouchDB-UserName\n",
 		basicSettings + "[chttpd]\nauthentication_handlers = {x, y}\n",
 		basicSettings + "[jwt_keys]\nrsa:x = junk\n",
+		basicSettings + "[httpd]\nauthentication_handlers = {x, y}\n",
 		basicSettings + "[jwt_auth]\nrequired_claims = {iss\n",
+		basicSettings + "[jwt_auth]\nleeway = -1\n",
+		basicSettings + "[jwt_auth]\nleeway = 3601\n",
+		basicSettings + "[jwt_auth]\nleeway = 1s\n",
+		basicSettings + "[chttpd_auth_lockout]\nmode = of\n",
+		basicSettings + "[chttpd_auth_lockout]\nthreshold = 0\n",
+		basicSettings + "[chttpd_auth_lockout]\nmax_objects = x\n",
+		basicSettings + "[chttpd_auth_lockout]\nmax_lifetime = 0\n",
+		basicSettings + "[oauth_consumer_secrets]\nc = -----BEGIN PUBLIC KEY----- AAAA -----END PUBLIC KEY-----\n",
+		basicSettings + "[couch_httpd_oauth]\nrealm = \"\n",
+		basicSettings + "[chttpd]\nvalidate_host = true\n",
+		basicSettings + "[couch_peruser]\ndatabase_prefix = A\n",
 		basicSettings + "[jwt_auth]\nroles_claim_path = a..b\n",
 		basicSettings + "[parlor]\ntrusted_proxies = 10.0.0.0/99\n",
 		basicSettings + "[parlor_proxy]\ntrusted = everyone\n",
@@ -89,6 +101,27 @@ func TestSettingsThatCannotBeUsed(t *testing.T) {
 		if w.snapshot != before || !slices.Equal(w.auth.Names(), defaultHandlers) {
 			t.Fatalf("%q changed something", text)
 		}
+	}
+}
+
+// Keys are stored in one line, however they came; other values stay as they are, for the dialect to judge.
+func TestPrepareKeys(t *testing.T) {
+	t.Parallel()
+	s := snapshot(t, "")
+	for _, c := range []struct{ section, value, want string }{
+		{"jwt_keys", "-----BEGIN X-----\nAA\r\nBB\n-----END X-----", `-----BEGIN X-----\nAA\nBB\n-----END X-----`},
+		{"oauth_consumer_secrets", "-----BEGIN X-----\nAA", `-----BEGIN X-----\nAA`},
+		{"jwt_keys", "{\n\"kty\":\r\n\"oct\"}", `{ "kty": "oct"}`},
+		{"jwt_keys", "c2Vj\ncmV0", "c2Vj cmV0"},
+		{"oauth_token_secrets", "a\nb", "a\nb"},
+		{"my", "a\nb", "a\nb"},
+	} {
+		if got, err := prepare(s, c.section, "key", c.value, false); err != nil || got != c.want {
+			t.Errorf("[%s] %q became %q, %v", c.section, c.value, got, err)
+		}
+	}
+	if got, err := prepare(s, "admins", "ann", "two\nlines", false); err == nil {
+		t.Errorf("a password with a line end became %q", got)
 	}
 }
 
@@ -194,14 +227,18 @@ func TestSocketMethod(t *testing.T) {
 // What a change takes away ends the requests that it had let in, and no others.
 func TestRevokedByChange(t *testing.T) {
 	t.Parallel()
-	const key = "[jwt_keys]\nhmac:phone = c2VjcmV0\n"
+	const (
+		key    = "[jwt_keys]\nhmac:phone = c2VjcmV0\n"
+		signed = "[oauth_consumer_secrets]\nc = s\n"
+	)
 	w := wire(t)
-	if err := w.apply(snapshot(t, basicSettings+key)); err != nil {
+	if err := w.apply(snapshot(t, basicSettings+signed+key)); err != nil {
 		t.Fatal(err)
 	}
 	alive := map[string]func() bool{}
 	for name, id := range map[string]auth.Identity{
 		"token":  {Name: "bob", Method: "jwt", Credential: "hmac:phone"},
+		"signed": {Name: "dan", Method: "oauth", Credential: "c/t", Local: true},
 		"cookie": {Name: "cy", Method: "cookie", Local: true},
 		"admin":  {Name: "ann", Method: "default", Local: true},
 	} {
@@ -223,8 +260,10 @@ func TestRevokedByChange(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	apply(basicSettings + key + "hmac:new = c2VjcmV0\n")
-	expect("a key was added", "token", "cookie", "admin")
+	apply(basicSettings + signed + key + "hmac:new = c2VjcmV0\n")
+	expect("a key was added", "token", "signed", "cookie", "admin")
+	apply(basicSettings + "[oauth_consumer_secrets]\nc = other\n" + key)
+	expect("a consumer's secret was replaced", "token", "cookie", "admin")
 	apply(basicSettings)
 	expect("the key was removed", "cookie", "admin")
 	apply(strings.ReplaceAll(basicSettings, "ann = -pbkdf2", "eve = -pbkdf2"))
