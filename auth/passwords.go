@@ -105,7 +105,8 @@ func NewPasswords(users Users, o PasswordOptions) *Passwords {
 	return p
 }
 
-// Configure replaces the options, atomically. The passwords that were remembered are forgotten unless the Policy and CacheSize stay the same.
+// Configure replaces the options, atomically. The passwords that were remembered are forgotten unless the Policy, the CacheSize and whether
+// there is an Upgrade stay the same.
 func (p *Passwords) Configure(o PasswordOptions) {
 	if o.CacheSize <= 0 {
 		o.CacheSize = 10_000
@@ -122,7 +123,7 @@ func (p *Passwords) Configure(o PasswordOptions) {
 	s := &passwordSettings{PasswordOptions: o, decoy: o.Policy.Decoy()}
 	switch old := p.settings.Load(); {
 	case o.NoCache:
-	case old != nil && old.cache != nil && old.PasswordOptions.Policy == o.Policy && old.CacheSize == o.CacheSize:
+	case old != nil && old.cache != nil && old.PasswordOptions.Policy == o.Policy && old.CacheSize == o.CacheSize && (old.Upgrade == nil) == (o.Upgrade == nil):
 		s.cache = old.cache
 	default:
 		s.cache = otter.Must(&otter.Options[credentialKey, *remembered]{

@@ -43,7 +43,6 @@ type Users struct {
 type userSettings struct {
 	admins     map[string]password.Hash
 	conflicted bool // conflicted documents are taken
-	upgrade    bool
 	policy     password.Policy
 	maxKnown   int
 }
@@ -71,7 +70,6 @@ func (u *Users) Configure(snap *config.Snapshot) {
 	rules := &userSettings{
 		admins:     map[string]password.Hash{},
 		conflicted: snap.Bool(false, "allow_conflicted_user_docs", "chttpd_auth"),
-		upgrade:    snap.Bool(true, "upgrade_hash_on_auth", "chttpd_auth"),
 		policy:     PasswordPolicy(snap),
 		maxKnown:   int(positive(snap.Int(0, "max_objects", "chttpd_auth_cache"), maxKnownUsers)),
 	}
@@ -306,7 +304,7 @@ func whole(value jsontext.Value) int {
 // (spec §7.5). It returns at once; at most one upgrade of a user is under way. A document that changed meanwhile is left alone.
 func (u *Users) Upgrade(_ context.Context, user *auth.User, pass string) {
 	rules := u.rules.Load()
-	if !rules.upgrade || user.Admin {
+	if user.Admin {
 		return
 	}
 	if _, busy := u.rehash.LoadOrStore(user.Name, true); busy {

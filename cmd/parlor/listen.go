@@ -42,7 +42,7 @@ func closeAll(listeners []net.Listener) {
 
 // listenMain listens where [chttpd] says.
 func listenMain(ctx context.Context, s *config.Snapshot) (net.Listener, error) {
-	port, err := portNumber(s, 5984, "chttpd")
+	port, err := number(s, 5984, 0, 65535, "port", "chttpd")
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +54,7 @@ func listenTLS(ctx context.Context, s *config.Snapshot) (net.Listener, error) {
 	if !s.Bool(false, "enable", "ssl") {
 		return nil, nil
 	}
-	port, err := portNumber(s, 6984, "ssl")
+	port, err := number(s, 6984, 0, 65535, "port", "ssl")
 	if err != nil {
 		return nil, err
 	}
@@ -123,14 +123,6 @@ func tlsVersions(text string) (lowest, highest uint16, err error) {
 	return lowest, highest, nil
 }
 
-func portNumber(s *config.Snapshot, fallback int64, section string) (int64, error) {
-	port := s.Int(fallback, "port", section)
-	if port < 0 || port > 65535 {
-		return 0, fmt.Errorf("[%s] port: %d is no port", section, port)
-	}
-	return port, nil
-}
-
 // listen listens at the bind address and port; where says how another could be named.
 func listen(ctx context.Context, s *config.Snapshot, port int64, where string) (net.Listener, error) {
 	host := s.String("127.0.0.1", "bind_address", "chttpd")
@@ -142,12 +134,19 @@ func listen(ctx context.Context, s *config.Snapshot, port int64, where string) (
 	l, err := lc.Listen(ctx, "tcp", addr)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("another program listens on %s already; stop it, or let %s name another address", addr, where)
+		return nil, &inUse{addr, where}
 	case err != nil:
 		return nil, fmt.Errorf("cannot listen on %s; let %s name an address of this machine: %w", addr, where, err)
 	}
 	// Inside of TLS, for net/http looks at the connection's type.
 	return limit(l, s.Int(10_000, "max_connections", "parlor_http")), nil
+}
+
+// inUse says that an address is taken, and where another could be named.
+type inUse struct{ addr, where string }
+
+func (e *inUse) Error() string {
+	return fmt.Sprintf("another program listens on %s already; stop it, or let %s name another address", e.addr, e.where)
 }
 
 // limited is a Listener that holds at most so many connections: the next waits until one is closed.

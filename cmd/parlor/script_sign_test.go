@@ -161,11 +161,11 @@ func scriptTOTP(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[0], fmt.Sprintf("%06d", n%1_000_000))
 }
 
-// scriptLogged waits for a line of the server's log that matches; negated, there is none so far.
+// scriptLogged waits for a line of the server's log that matches, and sets a variable to its first group; negated, there is none so far.
 func scriptLogged(ts *testscript.TestScript, neg bool, args []string) {
 	s := of(ts)
-	if s.server == nil || len(args) != 1 {
-		ts.Fatalf("usage: logged REGEXP, while a server runs")
+	if s.server == nil || len(args) != 1 && (neg || len(args) != 2) {
+		ts.Fatalf("usage: logged REGEXP [VAR], while a server runs")
 	}
 	re, err := regexp.Compile(args[0])
 	ts.Check(err)
@@ -177,7 +177,11 @@ func scriptLogged(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	late := time.AfterFunc(20*time.Second, func() { s.server.cmd.Process.Kill() })
 	defer late.Stop()
-	if s.server.waitFor(re.MatchString) == "" {
+	line := s.server.waitFor(re.MatchString)
+	if line == "" {
 		ts.Fatalf("the log has no line that matches %s", args[0])
+	}
+	if len(args) == 2 {
+		ts.Setenv(args[1], re.FindStringSubmatch(line)[1])
 	}
 }

@@ -42,9 +42,9 @@ var update = flag.Bool("update", false, "rewrite what scripts compare with")
 //	serve [flags]                         start 'parlor serve -data data -addr 127.0.0.1:0' and wait until it listens;
 //	                                      sets $URL, $ADDR and, on a first start, $PASSWORD. '! serve' expects it to end by itself
 //	shutdown, sigkill                     end it: SIGTERM and exit code 0, or SIGKILL
-//	http [-u NAME:PASS] [-H HEADER] [-d BODY] [-i NAME] [-long N] [-until REGEXP] [-socket] [-tls [-cert] [-version V]] METHOD PATH
+//	http [-u NAME:PASS] [-H HEADER] [-d BODY] [-i NAME] [-long N] [-until REGEXP] [-new] [-socket] [-tls [-cert] [-version V]] METHOD PATH
 //	                                      print the status, the headers asked for with -i, and the body; with -until, again until
-//	                                      that matches; with -long, a header of N bytes is sent. Negated: there is no answer
+//	                                      that matches; with -long, a header of N bytes is sent; with -new, over a new connection. Negated: there is no answer
 //	certificate                           make cert.pem and key.pem, before 'serve'; 'http -tls' trusts it and with -cert shows it
 //	capture VAR REGEXP                    set a variable to what the first group matches in the last output
 //	token VAR CLAIMS                      make an ES256 token; $JWTKEY is the public key as [jwt_keys] takes it, $KEYBLANKS and
@@ -56,7 +56,7 @@ var update = flag.Bool("update", false, "rewrite what scripts compare with")
 //	                                      make the Authorization header of a signed request
 //	rsakey VAR                            the public key that 'sign -m RSA-SHA1' signs for
 //	totp VAR KEY STEPS                    the code of a second factor, so many steps from now
-//	logged REGEXP                         wait for a line of the server's log; negated: there is none
+//	logged REGEXP [VAR]                   wait for a line of the server's log; negated: there is none
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
@@ -279,6 +279,7 @@ type httpFlags struct {
 	headers, shown                    list
 	user, body, until, version        string
 	socket, overTLS, certificate, neg bool
+	newConnection                     bool
 	method, path                      string
 	long                              int
 }
@@ -292,6 +293,7 @@ func scriptHTTP(ts *testscript.TestScript, neg bool, args []string) {
 	f.StringVar(&o.version, "version", "", "")
 	f.IntVar(&o.long, "long", 0, "")
 	f.BoolVar(&o.socket, "socket", false, "")
+	f.BoolVar(&o.newConnection, "new", false, "")
 	f.BoolVar(&o.overTLS, "tls", false, "")
 	f.BoolVar(&o.certificate, "cert", false, "")
 	f.Var(&o.headers, "H", "")
@@ -324,6 +326,9 @@ func (o *httpFlags) client(ts *testscript.TestScript) *http.Client {
 		client.Transport = &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", ts.MkAbs(filepath.Join("data", socketName)))
 		}}
+	}
+	if o.newConnection {
+		client.Transport = &http.Transport{DisableKeepAlives: true}
 	}
 	if o.overTLS {
 		config := &tls.Config{RootCAs: of(ts).trusted}

@@ -138,11 +138,12 @@ func (p *program) runServer(ctx context.Context, stopping func(), data string, o
 		defer os.Remove(filepath.Join(data, socketName))
 		listeners = append(listeners, socket)
 	}
+	w.doors = newDoors(newHTTPServer(w), log, listeners)
 	stopReloading := w.reloadOften(ctx)
 	defer stopReloading()
 	log.Info("started", "version", release, "data", data, "address", addr.String())
 	fmt.Fprintf(p.stderr, "parlor: listening on http://%s\n", addr)
-	return serveHTTP(ctx, stopping, w, listeners)
+	return serveHTTP(ctx, stopping, w)
 }
 
 // welcome prints a new administrator's password.
@@ -159,8 +160,8 @@ func (p *program) welcome(s *config.Snapshot, addr net.Addr, password string) {
 `, strings.TrimSuffix(s.String("http://"+addr.String(), "public_url", "parlor"), "/")+"/", firstAdmin, password)
 }
 
-// serveHTTP serves until ctx ends, or a listener fails. When it returns, no request is under way.
-func serveHTTP(ctx context.Context, stopping func(), w *wiring, listeners []net.Listener) error {
+// newHTTPServer makes the server of all listeners, as [parlor_http] says.
+func newHTTPServer(w *wiring) *http.Server {
 	s := w.settings.Snapshot()
 	seconds := func(fallback int64, key string) time.Duration {
 		return time.Duration(max(s.Int(fallback, key, "parlor_http"), 1)) * time.Second
@@ -179,28 +180,26 @@ func serveHTTP(ctx context.Context, stopping func(), w *wiring, listeners []net.
 		},
 	}
 	hs.RegisterOnShutdown(w.server.Close)
-	failed := make(chan error, len(listeners))
-	for _, l := range listeners {
-		go func() { failed <- hs.Serve(l) }()
-	}
-	var err error
-	running := len(listeners)
+	return hs
+}
+
+// serveHTTP serves until ctx ends, or a listener fails. When it returns, no request is under way.
+func serveHTTP(ctx context.Context, stopping func(), w *wiring) (err error) {
+	d := w.doors
+	d.serve()
 	select {
 	case <-ctx.Done():
 		stopping()
 		w.log.Info("stopping")
-	case err = <-failed:
-		running--
+	case err = <-d.failed:
 	}
 	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
 	defer cancel()
-	if hs.Shutdown(late) != nil {
+	if d.server.Shutdown(late) != nil {
 		w.log.Warn("requests were cut off", "after", stopTime)
-		hs.Close()
+		d.server.Close()
 	}
-	for range running {
-		<-failed
-	}
+	d.wait()
 	return err
 }
 

@@ -113,16 +113,19 @@ func checkPasswords(s *config.Snapshot) error {
 
 // passwordOptions says how passwords are checked.
 func (w *wiring) passwordOptions(s *config.Snapshot, p *server.Proxies) auth.PasswordOptions {
-	return auth.PasswordOptions{
+	o := auth.PasswordOptions{
 		Policy:    server.PasswordPolicy(s),
 		NoCache:   !s.Bool(true, "enable", "couch_passwords_cache"),
 		CacheSize: int(s.Int(0, "max_objects", "couch_passwords_cache")),
 		CacheIdle: milliseconds(s, 600_000, "max_idle", "couch_passwords_cache"),
-		Upgrade:   w.users.Upgrade,
 		Lockout:   w.lockout,
 		Client:    p.Client,
 		Now:       w.now,
 	}
+	if s.Bool(true, "upgrade_hash_on_auth", "chttpd_auth") {
+		o.Upgrade = w.users.Upgrade
+	}
+	return o
 }
 
 // lockoutOptions says when somebody is locked out (spec §8).

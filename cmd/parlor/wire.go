@@ -35,6 +35,7 @@ type wiring struct {
 	revocations *auth.Revocations
 	js          *couchjs.Pool
 	server      *server.Server
+	doors       *doors // nil until they are opened
 	now         func() time.Time
 
 	// What is in force. Calls of apply do not overlap, so no lock is needed.
@@ -51,7 +52,7 @@ func newWiring(st *store.Store, log *slog.Logger, level *slog.LevelVar, backup h
 	w := &wiring{
 		log: log, level: level, users: users, now: time.Now,
 		auth:        auth.NewAuthenticator(users),
-		passwords:   auth.NewPasswords(users, auth.PasswordOptions{Upgrade: users.Upgrade, Lockout: lockout}),
+		passwords:   auth.NewPasswords(users, auth.PasswordOptions{}),
 		lockout:     lockout,
 		budget:      auth.NewBudget(auth.BudgetOptions{}),
 		tokens:      server.NewUserTokens(st),
@@ -127,10 +128,16 @@ func (w *wiring) apply(s *config.Snapshot) error {
 	if err != nil {
 		return err
 	}
+	settle, err := w.doors.move(w.snapshot, s)
+	if err != nil {
+		return err
+	}
 	if err := w.server.Configure(s, cookies); err != nil {
+		settle(false)
 		return err
 	}
 
+	settle(true)
 	w.level.Set(level)
 	w.users.Configure(s)
 	w.lockout.Configure(lockout)
