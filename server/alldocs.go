@@ -47,10 +47,7 @@ func (s *Server) designDocsQueries(r *request) error { return s.listQueries(r, d
 func (s *Server) list(r *request, ns namespace) error {
 	l := listing{limit: -1}
 	if r.Method == http.MethodPost {
-		if err := r.needJSON(); err != nil {
-			return err
-		}
-		body, release, err := s.object(r)
+		body, release, err := s.posted(r)
 		if err != nil {
 			return err
 		}
@@ -79,10 +76,7 @@ func (s *Server) list(r *request, ns namespace) error {
 
 // listQueries answers several listings in one.
 func (s *Server) listQueries(r *request, ns namespace) error {
-	if err := r.needJSON(); err != nil {
-		return err
-	}
-	body, release, err := s.object(r)
+	body, release, err := s.posted(r)
 	if err != nil {
 		return err
 	}
@@ -320,17 +314,23 @@ func (out *rowWriter) writeRange() error {
 	return nil
 }
 
-// docRow writes the row of a document that was seen in the store, with the document.
-func (out *rowWriter) docRow(row *store.Row) error {
-	doc, err := out.r.db.LeafDoc(row.ID, row.Seq, row.Leaf)
+// documentOf reads the document of a row; nil when it is gone.
+func documentOf(db *store.DB, row *store.Row) (*store.Doc, error) {
+	doc, err := db.LeafDoc(row.ID, row.Seq, row.Leaf)
 	if errors.Is(err, store.ErrMissing) {
 		// It was replaced meanwhile, and compaction has taken the old body: the newer one stands for it.
-		doc, err = out.r.db.Doc(row.ID)
+		doc, err = db.Doc(row.ID)
 	}
 	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrDeleted) {
-		return nil
+		return nil, nil
 	}
-	if err != nil {
+	return doc, err
+}
+
+// docRow writes the row of a document that was seen in the store, with the document.
+func (out *rowWriter) docRow(row *store.Row) error {
+	doc, err := documentOf(out.r.db, row)
+	if err != nil || doc == nil {
 		return err
 	}
 	out.row(doc.ID, doc.Rev, false)

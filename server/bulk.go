@@ -15,10 +15,7 @@ import (
 // bulkDocs stores many documents in one batch. What makes the request malformed refuses it whole, before anything is written;
 // what is wrong with a document alone is told in its row.
 func (s *Server) bulkDocs(r *request) error {
-	if err := r.needJSON(); err != nil {
-		return err
-	}
-	object, release, err := s.object(r)
+	object, release, err := s.posted(r)
 	if err != nil {
 		return err
 	}

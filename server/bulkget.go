@@ -13,10 +13,7 @@ import (
 
 // bulkGet shows many revisions of many documents. The answer is written as it is read, in bounded memory.
 func (s *Server) bulkGet(r *request) error {
-	if err := r.needJSON(); err != nil {
-		return err
-	}
-	object, release, err := s.object(r)
+	object, release, err := s.posted(r)
 	if err != nil {
 		return err
 	}

@@ -267,10 +267,7 @@ func (s *Server) databasesInfo(r *request) error {
 const maxPostedNames = 100
 
 func (s *Server) postedNames(r *request) (names []string, err error) {
-	if err := r.needJSON(); err != nil {
-		return nil, err
-	}
-	object, release, err := s.object(r)
+	object, release, err := s.posted(r)
 	if err != nil {
 		return nil, err
 	}

@@ -47,30 +47,29 @@ func (s *Server) putDocument(r *request) error {
 	if mediaType(r.Header.Get("Content-Type")) == "multipart/related" {
 		return s.putRelated(r, id)
 	}
-	value, release, err := s.value(r)
+	doc, release, err := s.sentDocument(r)
 	if err != nil {
 		return err
 	}
 	defer release()
-	doc, err := r.parseDocument(value)
-	if err != nil {
-		return err
-	}
 	return s.putParsed(r, id, doc, nil)
 }
 
-// value reads the body as one JSON value.
-func (s *Server) value(r *request) (jsontext.Value, func(), error) {
+// sentDocument reads the body as one document. The caller calls release when it no longer holds what is cut from the body.
+func (s *Server) sentDocument(r *request) (doc *incoming, release func(), err error) {
 	data, release, err := s.body(r, 0)
 	if err != nil {
 		return nil, nil, err
 	}
 	value, err := checkJSON(data)
+	if err == nil {
+		doc, err = r.parseDocument(value)
+	}
 	if err != nil {
 		release()
 		return nil, nil, err
 	}
-	return value, release, nil
+	return doc, release, nil
 }
 
 // putParsed goes on with a PUT when its document has been read; attachments that follow come from next.
@@ -130,15 +129,11 @@ func (s *Server) createDocument(r *request) error {
 	if err := r.needJSON(); err != nil {
 		return err
 	}
-	value, release, err := s.value(r)
+	doc, release, err := s.sentDocument(r)
 	if err != nil {
 		return err
 	}
 	defer release()
-	doc, err := r.parseDocument(value)
-	if err != nil {
-		return err
-	}
 	if !doc.HasID {
 		doc.ID = newUUID()
 	}

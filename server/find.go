@@ -2,7 +2,6 @@ package server
 
 import (
 	"encoding/base64"
-	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -23,10 +22,7 @@ const (
 
 // find answers POST /{db}/_find by reading every document in the order of ids: there are no indexes.
 func (s *Server) find(r *request) error {
-	if err := r.needJSON(); err != nil {
-		return err
-	}
-	body, release, err := s.object(r)
+	body, release, err := s.posted(r)
 	if err != nil {
 		return err
 	}
@@ -161,14 +157,8 @@ func (f *finder) scan() error {
 // examine writes a document if it is selected. What the caller may not see cannot be selected by either.
 func (f *finder) examine(row *store.Row) error {
 	f.examined++
-	doc, err := f.r.db.LeafDoc(row.ID, row.Seq, row.Leaf)
-	if errors.Is(err, store.ErrMissing) {
-		doc, err = f.r.db.Doc(row.ID)
-	}
-	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrDeleted) {
-		return nil
-	}
-	if err != nil {
+	doc, err := documentOf(f.r.db, row)
+	if err != nil || doc == nil {
 		return err
 	}
 	if doc, err = f.s.visible(f.r, doc); err != nil {

@@ -86,15 +86,11 @@ func (s *Server) putLocal(r *request) error {
 	if err := checkID(id, r.set.maxDocumentID); err != nil {
 		return err
 	}
-	value, release, err := s.value(r)
+	doc, release, err := s.sentDocument(r)
 	if err != nil {
 		return err
 	}
 	defer release()
-	doc, err := r.parseDocument(value)
-	if err != nil {
-		return err
-	}
 	doc.ID = id
 	if err := r.settleRev(doc); err != nil {
 		return err

@@ -9,10 +9,7 @@ import (
 
 // purge removes leaf revisions as if they had never been. What is no leaf is passed over.
 func (s *Server) purge(r *request) error {
-	if err := r.needJSON(); err != nil {
-		return err
-	}
-	object, release, err := s.object(r)
+	object, release, err := s.posted(r)
 	if err != nil {
 		return err
 	}

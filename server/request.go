@@ -221,6 +221,14 @@ func (s *Server) object(r *request) (value jsontext.Value, release func(), err e
 	return value, release, nil
 }
 
+// posted reads the body as a JSON object that the request also calls one.
+func (s *Server) posted(r *request) (value jsontext.Value, release func(), err error) {
+	if err := r.needJSON(); err != nil {
+		return nil, nil, err
+	}
+	return s.object(r)
+}
+
 // requestID takes the client's request id when it is harmless, else makes one of ten hex digits. It need not be hard to guess.
 func requestID(h http.Header) string {
 	const harmless = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_"

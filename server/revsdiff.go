@@ -29,10 +29,7 @@ func (s *Server) missingRevs(r *request) error {
 
 // compareRevs reads {id: [rev, …], …} and writes an entry for each document that lacks some.
 func (s *Server) compareRevs(r *request, entry func(dst []byte, missing, ancestors []rev.ID) []byte, head, tail string) error {
-	if err := r.needJSON(); err != nil {
-		return err
-	}
-	object, release, err := s.object(r)
+	object, release, err := s.posted(r)
 	if err != nil {
 		return err
 	}
