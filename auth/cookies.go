@@ -3,6 +3,7 @@ package auth
 import (
 	"bytes"
 	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -10,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/maypok86/otter/v2"
 )
 
 var _ Method = (*Cookies)(nil)
@@ -40,8 +43,9 @@ type CookieOptions struct {
 }
 
 // Cookies is the Method "cookie": CouchDB's AuthSession cookies (spec §3), to the byte. A cookie says who and since when, signed with a secret and
-// the salt of the user's password hash: a new password makes old cookies worthless, and so does a deleted user. Nothing is kept
-// on the server.
+// the salt of the user's password hash: a new password makes old cookies worthless, and so does a deleted user. No session is kept
+// on the server; but a cookie that verified is remembered, as a digest, so that the next request with it costs no HMAC. What is remembered is
+// still held against the user's present salt and the time.
 //
 // A cookie that cannot be read is refused with 400. One that has expired, is forged, or is of nobody counts as no credentials. One that is older
 // than a tenth of the timeout is renewed: the Identity carries a new one in SetCookie.
@@ -53,6 +57,20 @@ type Cookies struct {
 	o       CookieOptions
 	digests []digest
 	tail    string // the attributes from Domain on
+
+	verified *otter.Cache[cookieHash, *verifiedCookie]
+}
+
+// maxCookies bounds how many cookies are remembered.
+const maxCookies = 10_000
+
+type cookieHash [sha256.Size]byte
+
+// verifiedCookie is what a cookie said whose signature was right.
+type verifiedCookie struct {
+	name, salt string    // the user's, when it was verified
+	expires    time.Time // of the cookie
+	until      time.Time // when its secret is no longer taken; zero: never
 }
 
 // NewCookies returns a Cookies over a directory. It fails when Domain cannot stand in a header or Timeout is negative.
@@ -72,7 +90,10 @@ func NewCookies(users Users, o CookieOptions) (*Cookies, error) {
 	if o.Algorithms == nil {
 		o.Algorithms = []string{"sha256", "sha"}
 	}
-	c := &Cookies{users: users, digests: digestsNamed(o.Algorithms)}
+	c := &Cookies{
+		users: users, digests: digestsNamed(o.Algorithms),
+		verified: otter.Must(&otter.Options[cookieHash, *verifiedCookie]{MaximumSize: maxCookies, Executor: func(f func()) { f() }}),
+	}
 	for _, s := range o.Secrets {
 		if s.Value != "" { // an empty secret is none: anyone knows it
 			c.o.Secrets = append(c.o.Secrets, s)
@@ -106,30 +127,65 @@ func (c *Cookies) Authenticate(r *http.Request) (Identity, error) {
 	if text == "" {
 		return Identity{}, ErrNoCredentials
 	}
+	if len(text) > maxCookie {
+		return Identity{}, c.malformed()
+	}
+	var stack [512]byte
+	hash := cookieHash(sha256.Sum256(append(stack[:0], text...)))
+	now := c.o.Now()
+	if v, ok := c.verified.GetIfPresent(hash); ok && now.Before(v.expires) && (v.until.IsZero() || now.Before(v.until)) {
+		u, err := c.user(r, v.name)
+		if err != nil {
+			return Identity{}, err
+		}
+		if u.Password.Salt == v.salt {
+			return c.identity(r, u, v.expires, now), nil
+		}
+	}
 	token, ok := parseCookie(text)
 	if !ok {
-		return Identity{}, about(badRequest("Malformed AuthSession cookie. Please clear your cookies."), c.Name(), "", "")
+		return Identity{}, c.malformed()
 	}
 	if len(c.o.Secrets) == 0 || token.name == "" {
 		return Identity{}, ErrNoCredentials
 	}
-	u, err := c.users.User(r.Context(), token.name)
-	if errors.Is(err, ErrUnknownUser) {
-		return Identity{}, ErrNoCredentials
-	} else if err != nil {
-		return Identity{}, about(err, c.Name(), token.name, "")
+	u, err := c.user(r, token.name)
+	if err != nil {
+		return Identity{}, err
 	}
-	now := c.o.Now()
 	expires, ok := c.expiry(token.time)
-	if !ok || !now.Before(expires) || !c.signed(&token, u.Password.Salt, now) {
+	if !ok || !now.Before(expires) {
 		return Identity{}, ErrNoCredentials
 	}
+	secret, ok := c.signed(&token, u.Password.Salt, now)
+	if !ok {
+		return Identity{}, ErrNoCredentials
+	}
+	c.verified.Set(hash, &verifiedCookie{name: u.Name, salt: u.Password.Salt, expires: expires, until: secret.Until})
+	return c.identity(r, u, expires, now), nil
+}
+
+// user looks up whom a cookie names. A name that nobody has counts as no credentials.
+func (c *Cookies) user(r *http.Request, name string) (*User, error) {
+	u, err := c.users.User(r.Context(), name)
+	if errors.Is(err, ErrUnknownUser) {
+		return nil, ErrNoCredentials
+	}
+	return u, about(err, c.Name(), name, "")
+}
+
+// identity is u, who came with a cookie that is good until expires.
+func (c *Cookies) identity(r *http.Request, u *User, expires, now time.Time) Identity {
 	id := u.identity(c.Name())
 	id.Expires = expires
 	if left := expires.Unix() - now.Unix(); left*10 < int64(c.o.Timeout/time.Second)*9 {
 		id.SetCookie = c.Issue(u, c.o.Secure(r))
 	}
-	return id, nil
+	return id
+}
+
+func (c *Cookies) malformed() error {
+	return about(badRequest("Malformed AuthSession cookie. Please clear your cookies."), c.Name(), "", "")
 }
 
 // Issue returns a Set-Cookie header value that signs u in from now on. secure says whether the answer goes over TLS, the last
@@ -213,10 +269,10 @@ func (c *Cookies) expiry(hexTime []byte) (expires time.Time, ok bool) {
 	return time.Unix(seconds, 0).Add(c.o.Timeout), true
 }
 
-// signed reports whether a cookie's MAC is right under any secret and digest in force.
-func (c *Cookies) signed(t *cookieToken, salt string, now time.Time) bool {
+// signed returns the secret under which a cookie's MAC is right, with any digest in force.
+func (c *Cookies) signed(t *cookieToken, salt string, now time.Time) (by Secret, ok bool) {
 	if salt == "" {
-		return false // without a salt the secret alone would sign for every such user
+		return Secret{}, false // without a salt the secret alone would sign for every such user
 	}
 	for _, s := range c.o.Secrets {
 		if !s.Until.IsZero() && !now.Before(s.Until) {
@@ -224,11 +280,11 @@ func (c *Cookies) signed(t *cookieToken, salt string, now time.Time) bool {
 		}
 		for _, d := range c.digests {
 			if d.size == len(t.mac) && hmac.Equal(sign(d, s.Value, salt, t.signed), t.mac) {
-				return true
+				return s, true
 			}
 		}
 	}
-	return false
+	return Secret{}, false
 }
 
 // sign computes the HMAC of message under secret ‖ salt.

@@ -359,3 +359,41 @@ func TestCookieDirectoryRefusal(t *testing.T) {
 	_, err := present(newCookies(t, failing{conflict}, o), cookie)
 	wantRefusal(t, "a directory that refuses", err, 401, "conflict")
 }
+
+// What a cookie was remembered for must still hold each time that it comes.
+func TestRememberedCookie(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(0x4AB397EB, 0)
+	newer := auth.Secret{Value: "newer"}
+	setUp := func() (users *auth.Memory, anna auth.User, c *auth.Cookies, cookie string) {
+		users = people(t)
+		u, err := users.User(t.Context(), "anna")
+		if err != nil {
+			t.Fatal(err)
+		}
+		old := newCookies(t, users, auth.CookieOptions{Secrets: []auth.Secret{{Value: annaSecret}}, Now: func() time.Time { return now }})
+		cookie = valueOf(old.Issue(u, false))
+		until := auth.Secret{Value: annaSecret, Until: now.Add(time.Minute)}
+		c = newCookies(t, users, auth.CookieOptions{Secrets: []auth.Secret{newer, until}, Now: func() time.Time { return now }})
+		for range 2 { // the second time it is remembered
+			if id, err := present(c, cookie); err != nil || id.Name != "anna" {
+				t.Fatal(id, err)
+			}
+		}
+		return users, *u, c, cookie
+	}
+	for name, change := range map[string]func(users *auth.Memory, anna auth.User){
+		"a new password":   func(users *auth.Memory, anna auth.User) { anna.Password.Salt = "other"; users.Put(anna) },
+		"no password":      func(users *auth.Memory, anna auth.User) { anna.Password.Salt = ""; users.Put(anna) },
+		"a deleted user":   func(users *auth.Memory, _ auth.User) { users.Delete("anna") },
+		"a secret's end":   func(*auth.Memory, auth.User) { now = now.Add(time.Minute) },
+		"the cookie's end": func(*auth.Memory, auth.User) { now = now.Add(10 * time.Minute) },
+	} {
+		now = time.Unix(0x4AB397EB, 0)
+		users, anna, c, cookie := setUp()
+		change(users, anna)
+		if id, err := present(c, cookie); !errors.Is(err, auth.ErrNoCredentials) {
+			t.Errorf("%s: %+v, %v", name, id, err)
+		}
+	}
+}
