@@ -26,6 +26,7 @@ func (s *Server) auditRefusal(r *request, method string, err error) {
 	if refusal.Method != "" {
 		method = refusal.Method
 	}
+	s.counters.refused.Add(1)
 	s.audit(r, "sign-in refused", "method", method, "user", refusal.User, "credential", refusal.Credential,
 		"status", refusal.Status, "reason", refusal.Reason)
 }
@@ -35,6 +36,8 @@ func (s *Server) AuditLock(_ context.Context, l auth.Lock, mode auth.LockoutMode
 	event := "lockout began"
 	if mode == auth.LockoutWarn {
 		event = "lockout would begin"
+	} else {
+		s.counters.lockouts.Add(1)
 	}
 	s.log.Info("audit", "event", event, "address", prefixText(l.Address), "user", l.User, "failures", l.Failures, "until", l.Until.UTC())
 }

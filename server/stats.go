@@ -16,6 +16,8 @@ type counters struct {
 	methods  [8]atomic.Int64 // one for each of knownMethods, the last for all others
 	statuses [600]atomic.Int64
 	clients  atomic.Int64 // feeds that are open
+	refused  atomic.Int64 // sign-ins
+	lockouts atomic.Int64
 }
 
 // knownMethods are counted each for itself; what else a client may think of is counted as one, in the place after them.
@@ -50,6 +52,8 @@ func (s *Server) figures() []stat {
 		{[]string{"couchdb", "httpd", "requests"}, s.counters.requests.Load(), false, "number of HTTP requests"},
 		{[]string{"couchdb", "httpd", "aborted_requests"}, s.counters.aborted.Load(), false, "number of aborted requests"},
 		{[]string{"couchdb", "httpd", "clients_requesting_changes"}, s.counters.clients.Load(), true, "number of clients for continuous _changes"},
+		{[]string{"parlor", "sign_ins_refused"}, s.counters.refused.Load(), false, "number of sign-ins that were refused"},
+		{[]string{"parlor", "lockouts"}, s.counters.lockouts.Load(), false, "number of times a name was locked out at an address"},
 	}
 	for i, method := range knownMethods {
 		n := s.counters.methods[i].Load()
