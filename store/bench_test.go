@@ -34,6 +34,8 @@ func BenchmarkPut(b *testing.B) {
 	db := create(b, openDisk(b), "db")
 	var n atomic.Int64
 	b.SetParallelism(8)
+	b.ReportAllocs()
+	before := db.store.commits.Load()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
 			i := n.Add(1)
@@ -45,6 +47,7 @@ func BenchmarkPut(b *testing.B) {
 		}
 	})
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "docs/s")
+	b.ReportMetric(float64(b.N)/float64(db.store.commits.Load()-before), "docs/commit")
 }
 
 func bulk(n, size int) []Write {

@@ -78,7 +78,7 @@ func TestCheckFinds(t *testing.T) {
 			if err := b.Commit(pebble.Sync); err != nil {
 				t.Fatal(err)
 			}
-			s.publish()
+			s.show(s.capture())
 			problems, err := s.Check(context.Background())
 			if err != nil {
 				t.Fatal(err)

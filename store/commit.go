@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/binary"
+	"runtime"
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -68,76 +69,88 @@ func (s *Store) enqueue(ctx context.Context, o *op) error {
 
 // commitLoop is the committer. It ends when the queue is closed and empty.
 func (s *Store) commitLoop() {
-	ops := make([]*op, 0, groupOps)
+	defer close(s.applied)
 	for first := range s.queue {
 		for first != nil {
-			ops, first = s.gather(append(ops[:0], first))
-			s.commit(ops)
-			clear(ops)
-		}
-	}
-}
-
-// gather adds to ops what waits and may share its batch, and returns the operation that came but may not.
-func (s *Store) gather(ops []*op) ([]*op, *op) {
-	if ops[0].alone {
-		return ops, nil
-	}
-	for bytes := ops[0].bytes; len(ops) < groupOps && bytes < groupBytes; {
-		select {
-		case o, ok := <-s.queue:
-			switch {
-			case !ok:
-				return ops, nil
-			case o.alone:
-				return ops, o
+			g := s.newGroup()
+			first = g.fill(first)
+			if !g.turn {
+				<-s.turn
 			}
-			ops = append(ops, o)
-			bytes += o.bytes
-		default:
-			return ops, nil
+			g.apply()
+			s.applied <- g
 		}
 	}
-	return ops, nil
 }
 
-// commit does ops as one durable batch, and answers them.
-func (s *Store) commit(ops []*op) {
-	var bytes int
-	for _, o := range ops {
-		bytes += o.bytes
+// fill does first and what may share its batch. It returns the operation that came but may not.
+func (g *group) fill(first *op) *op {
+	g.do(first)
+	for !first.alone && len(g.ops) < groupOps && g.bytes < groupBytes {
+		o := g.next()
+		if o == nil || o.alone {
+			return o
+		}
+		g.do(o)
 	}
-	full := s.disk.check(bytes, false)
-	g := s.newGroup()
-	for i, o := range ops {
-		if !o.taken.CompareAndSwap(false, true) {
-			ops[i] = nil // the caller has left
-			continue
-		}
-		if o.err = full; o.err != nil && o.frees {
-			o.err = s.disk.check(bytes, true)
-		}
-		if o.err == nil && g.err == nil {
-			o.err = o.run(g)
+	return nil
+}
+
+// next waits for an operation until it is the group's turn. Then it takes what comes without waiting, and in the end nil.
+func (g *group) next() *op {
+	s := g.store
+	if !g.turn {
+		select {
+		case o := <-s.queue: // nil when it is closed
+			return o
+		case <-s.turn:
+			g.turn = true
 		}
 	}
-	g.commit()
-	for _, o := range ops {
-		if o == nil {
-			continue
-		}
-		if o.err == nil {
-			o.err = g.err
-		}
-		close(o.done)
+	select {
+	case o := <-s.queue:
+		return o
+	default:
 	}
+	// Callers that have just been answered are about to come with their next write. With them the group is larger by half, which is worth
+	// far more than the instant that the disk is idle.
+	runtime.Gosched()
+	select {
+	case o := <-s.queue:
+		return o
+	default:
+		return nil
+	}
+}
+
+// do does one operation, unless its caller has left or the disk has no room for it.
+func (g *group) do(o *op) {
+	if !o.taken.CompareAndSwap(false, true) {
+		return
+	}
+	g.ops = append(g.ops, o)
+	s := g.store
+	need := int(s.inFlight.Load()) + g.bytes + o.bytes
+	if o.err = s.disk.check(need, false); o.err != nil && o.frees {
+		o.err = s.disk.check(need, true)
+	}
+	if o.err != nil || g.err != nil {
+		return
+	}
+	g.bytes += o.bytes
+	o.err = o.run(g)
 }
 
 // group is a batch in the making. Nothing that it touches in memory is seen by anyone else before publish.
 type group struct {
 	store *Store
 	batch *pebble.Batch
+	ops   []*op // to be answered
+	bytes int   // roughly what they add to the batch
+	turn  bool  // the group before is answered, and this one may be applied
 	err   error // reading failed: the whole group fails
+
+	shown *snapshot // what readers see once the group is durable; nil until it is applied, and when it changes nothing
 
 	works   map[*DB]*work
 	order   []*work
@@ -168,14 +181,14 @@ type work struct {
 type rowChange struct{ from, to uint64 }
 
 func (s *Store) newGroup() *group {
-	return &group{store: s, batch: s.pebble.NewBatch(), works: make(map[*DB]*work, 1), update: s.updates.newest()}
+	return &group{store: s, batch: s.pebble.NewBatch(), works: make(map[*DB]*work, 1), update: s.head.update}
 }
 
 // on returns the group's work on db.
 func (g *group) on(db *DB) (*work, error) {
 	w := g.works[db]
 	if w == nil {
-		w = &work{db: db, state: db.state, gone: db.gone}
+		w = &work{db: db, state: db.head, gone: db.gone}
 		g.works[db] = w
 		g.order = append(g.order, w)
 	}
@@ -220,23 +233,24 @@ func (g *group) record(w *work, id string) (*record, error) {
 	return r, nil
 }
 
-// commit writes the group, durably, and publishes it.
-func (g *group) commit() {
-	defer g.batch.Close()
+// apply hands the group to Pebble, which begins to make it durable, and lets the next one build upon it.
+func (g *group) apply() {
 	if g.err == nil {
 		g.finish()
 	}
-	if g.err == nil && !g.batch.Empty() {
-		g.err = g.batch.Commit(pebble.Sync)
-	} else if g.err == nil {
-		g.store.files.settle(g.claimed, false)
-		return // all were refused
+	if g.err != nil || g.batch.Empty() {
+		return // nothing has changed
 	}
-	g.store.files.settle(g.claimed, g.err == nil)
-	if g.err == nil {
-		g.publish()
+	s := g.store
+	if g.err = s.pebble.ApplyNoSyncWait(g.batch, pebble.Sync); g.err != nil {
+		return
 	}
-	g.store.finishRemoval(g.removed, g.err == nil)
+	s.inFlight.Add(int64(g.bytes))
+	g.shown = s.capture()
+	s.head.update = g.update
+	for _, w := range g.order {
+		w.db.head, w.db.gone = w.state, w.gone
+	}
 }
 
 // finish adds to the batch what the operations have left in memory.
@@ -248,7 +262,7 @@ func (g *group) finish() {
 		for _, r := range w.recs {
 			g.putRecord(w, r)
 		}
-		if w.state.seq != w.db.state.seq {
+		if w.state.seq != w.db.head.seq {
 			w.state.update = g.logUpdate(updateChanged, w.db.name, w.state.update)
 		}
 		if w.dirty {
@@ -321,46 +335,5 @@ func (g *group) delete(key []byte) {
 func (g *group) deleteRange(from, to []byte) {
 	if err := g.batch.DeleteRange(from, to, nil); err != nil {
 		g.fail(err)
-	}
-}
-
-// publish shows the group, which is durable, to readers and to those who wait.
-func (g *group) publish() {
-	s := g.store
-	s.commits.Add(1)
-	s.revisions.Add(g.written)
-	// A database is known to be gone before its documents vanish: readers must not take them for deleted.
-	for _, w := range g.order {
-		if w.gone {
-			w.db.gone = true
-			w.db.deleted.Store(true)
-		}
-	}
-	s.publishNames(g)
-	s.updates.publish(g.update)
-	for _, w := range g.order {
-		w.db.publish(w)
-	}
-}
-
-// publishNames takes a new snapshot, and brings the map of open databases in line with it in one step.
-func (s *Store) publishNames(g *group) {
-	if len(g.names)+len(g.renewed) == 0 {
-		s.publish()
-		return
-	}
-	s.databases.mu.Lock()
-	defer s.databases.mu.Unlock()
-	s.publish()
-	for name, db := range g.names {
-		s.databases.forget(name)
-		if db != nil {
-			s.databases.keep(db)
-		}
-	}
-	for name, instance := range g.renewed {
-		if db := s.databases.open[name].Value(); db != nil {
-			db.instance.Store(instance)
-		}
 	}
 }

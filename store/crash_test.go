@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -275,7 +276,9 @@ func (h *holdFS) hold() (release func()) {
 	h.held = held
 	return func() {
 		h.mu.Lock()
-		h.held = nil
+		if h.held == held {
+			h.held = nil // else held anew
+		}
 		h.mu.Unlock()
 		close(held)
 	}
@@ -343,5 +346,187 @@ func TestNothingIsShownBeforeItIsDurable(t *testing.T) {
 	}
 	if doc, err := db.Doc("doc"); err != nil || string(doc.Body) != `{"n":2}` {
 		t.Errorf("after the sync: %+v, %v", doc, err)
+	}
+}
+
+// flight is a store with two groups on their way: the first, a document "first", waits for its sync; the second, with "second" and another edit of
+// "first", is prepared.
+type flight struct {
+	s       *Store
+	db      *DB
+	fs      *holdFS
+	mem     *vfs.MemFS
+	release func() // lets the first group's sync pass
+
+	first, second, refused chan error // what the callers are answered
+}
+
+func takeOff(t *testing.T) *flight {
+	t.Helper()
+	mem := vfs.NewCrashableMem()
+	f := &flight{mem: mem, fs: &holdFS{FS: mem, waiting: make(chan struct{}, 16)}}
+	f.s = open(t, Options{FS: f.fs})
+	f.db = create(t, f.s, "db")
+	put(t, f.db, "zero", `{}`, rev.ID{})
+	f.release = f.fs.hold()
+	f.first = f.put("first", `{"n":1}`, nil)
+	<-f.fs.waiting
+	done := make(chan struct{}, 2)
+	f.second = f.put("second", `{}`, done)
+	f.refused = f.put("first", `{"n":2}`, done)
+	<-done
+	<-done
+	return f
+}
+
+// put is what DB.Put does, but that done gets a value when the committer has dealt with the edit.
+func (f *flight) put(id, body string, done chan struct{}) chan error {
+	answer := make(chan error, 1)
+	go func() {
+		var r Result
+		d := &draft{Write: &Write{Doc: Doc{ID: id, Body: []byte(body)}}, result: &r}
+		d.hash()
+		err := f.db.do(context.Background(), len(body), func(g *group, w *work) error {
+			err := g.edit(w, d)
+			if done != nil {
+				done <- struct{}{}
+			}
+			return err
+		})
+		answer <- errors.Join(err, r.Err)
+	}()
+	return answer
+}
+
+// shows fails the test unless readers see the documents ids, and nothing else.
+func (f *flight) shows(t *testing.T, ids ...string) {
+	t.Helper()
+	var got []string
+	if err := f.db.Changes(0, false, 10, func(c *Change) bool {
+		got = append(got, c.ID)
+		return true
+	}); err != nil || !slices.Equal(got, ids) {
+		t.Errorf("the changes are %q, %v, want %q", got, err, ids)
+	}
+	n, err := f.db.ChangesAfter(0)
+	info, infoErr := f.db.Info()
+	if want := uint64(len(ids)); err != nil || infoErr != nil || n != want || f.db.UpdateSeq() != want || info.UpdateSeq != want || info.DocCount != want {
+		t.Errorf("%d changes, sequence %d, %+v, %v, %v, want %d", n, f.db.UpdateSeq(), info, err, infoErr, want)
+	}
+	for _, id := range []string{"first", "second"} {
+		if _, err := f.db.Doc(id); (err == nil) != slices.Contains(ids, id) {
+			t.Errorf("%s: %v", id, err)
+		}
+	}
+}
+
+// unanswered fails the test if one of the callers has an answer.
+func unanswered(t *testing.T, callers ...chan error) {
+	t.Helper()
+	for _, c := range callers {
+		select {
+		case err := <-c:
+			t.Errorf("answered before the sync: %v", err)
+			c <- err
+		default:
+		}
+	}
+}
+
+// TestNextGroupWaits: what is prepared while a sync is under way is shown to nobody and acknowledged to nobody before its own sync.
+func TestNextGroupWaits(t *testing.T) {
+	t.Parallel()
+	f := takeOff(t)
+	updates := f.s.UpdateSeq()
+	f.shows(t, "zero")
+	unanswered(t, f.first, f.second, f.refused)
+	again := f.fs.hold()
+	f.release()
+	if err := <-f.first; err != nil {
+		t.Fatal(err)
+	}
+	<-f.fs.waiting // the second group's sync
+	f.shows(t, "zero", "first")
+	unanswered(t, f.second, f.refused)
+	if n := f.s.UpdateSeq(); n != updates+1 {
+		t.Errorf("the update log is at %d, want %d", n, updates+1)
+	}
+	again()
+	if err := <-f.second; err != nil {
+		t.Fatal(err)
+	}
+	if err := <-f.refused; !errors.Is(err, ErrConflict) {
+		t.Errorf("a second edit of a document that is on its way: %v", err)
+	}
+	f.shows(t, "zero", "first", "second")
+}
+
+// TestRefusalWaits: who is told of a conflict can read what was in the way.
+func TestRefusalWaits(t *testing.T) {
+	t.Parallel()
+	fs := &holdFS{FS: vfs.NewMem(), waiting: make(chan struct{}, 16)}
+	f := &flight{fs: fs, s: open(t, Options{FS: fs})}
+	f.db = create(t, f.s, "db")
+	release := fs.hold()
+	f.first = f.put("first", `{"n":1}`, nil)
+	<-fs.waiting
+	done := make(chan struct{}, 1)
+	f.refused = f.put("first", `{"n":2}`, done)
+	<-done
+	unanswered(t, f.first, f.refused)
+	release()
+	if err := <-f.refused; !errors.Is(err, ErrConflict) {
+		t.Errorf("a second edit: %v", err)
+	}
+	f.shows(t, "first")
+	if err := <-f.first; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestCrashInFlight: a crash takes groups back from the end, whole, and none that was answered.
+func TestCrashInFlight(t *testing.T) {
+	t.Parallel()
+	rnd := rand.New(rand.NewPCG(3, 4))
+	for round := range 4 {
+		f := takeOff(t)
+		f.crash(t, rnd, 1)
+		again := f.fs.hold()
+		f.release()
+		if err := <-f.first; err != nil {
+			t.Fatal(err)
+		}
+		<-f.fs.waiting
+		f.crash(t, rnd, 2)
+		again()
+		if err := <-f.second; err != nil {
+			t.Fatal(err)
+		}
+		<-f.refused
+		f.crash(t, rnd, 3)
+		if t.Failed() {
+			t.Fatalf("in round %d", round)
+		}
+	}
+}
+
+// crash looks at what crashes leave, of which the documents of the groups that are durable must be part.
+func (f *flight) crash(t *testing.T, rnd *rand.Rand, durable uint64) {
+	t.Helper()
+	order := []string{"zero", "first", "second"}
+	for _, percent := range []int{0, 50, 100} {
+		s := open(t, Options{FS: f.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rnd})})
+		db, err := s.DB("db")
+		if err != nil {
+			t.Fatal(err)
+		}
+		left := db.UpdateSeq()
+		if left < durable || left > durable+1 {
+			t.Fatalf("%d groups are left of %d durable ones", left, durable)
+		}
+		survivor := &flight{s: s, db: db}
+		survivor.shows(t, order[:left]...)
+		verify(t, s)
+		put(t, db, "later", `{}`, rev.ID{})
 	}
 }

@@ -30,13 +30,15 @@ type DB struct {
 	instance atomic.Uint64
 	deleted  atomic.Bool
 	seq      atomic.Uint64          // the newest durable update sequence
-	security atomic.Pointer[[]byte] // nil until somebody asks; set from nil by readers, replaced by the committer alone
+	security atomic.Pointer[[]byte] // nil until somebody asks; set from nil by readers, replaced by the publisher alone
 
-	gone bool // deleted, as the committer knows it
+	// What the next group builds upon: the committer's alone, once the DB is made.
+	head state
+	gone bool // deleted
 
-	// mu guards what follows. The committer alone writes state, so it reads it without mu.
+	// mu guards what follows.
 	mu         sync.Mutex
-	state      state
+	state      state         // what is durable: the publisher alone changes it
 	changed    chan struct{} // closed at the next change; nil when nobody waits
 	rows       *rowSet       // nil until ChangesAfter asks for it
 	building   *rowLog       // what has changed since the scan that makes rows began
@@ -92,18 +94,20 @@ func (d *databases) count() (n int) {
 
 // DB returns the database name, or ErrNoDatabase. A DB stays usable after its deletion: every call then answers ErrNoDatabase.
 func (s *Store) DB(name string) (*DB, error) {
+	// Throughout: between looking at the snapshot and entering the DB nothing may be deleted.
 	s.databases.mu.Lock()
 	defer s.databases.mu.Unlock()
+	db := s.databases.open[name].Value()
+	// After looking for the DB: a group that works on one keeps it in memory until it is shown, so what is loaded here is where the committer stands.
 	sn, err := s.snapshot()
 	if err != nil {
 		return nil, err
 	}
 	defer sn.release()
-	// With the lock held: between looking at the snapshot and entering the DB nothing may be deleted.
-	if db := s.databases.open[name].Value(); db != nil {
+	if db != nil {
 		return db, nil
 	}
-	db, err := s.loadDB(sn, name)
+	db, err = s.loadDB(sn, name)
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +138,7 @@ func (s *Store) loadDB(r pebble.Reader, name string) (*DB, error) {
 }
 
 func (s *Store) newDB(name string, n nameRecord, st state) *DB {
-	db := &DB{store: s, name: name, id: n.id, created: n.created, state: st}
+	db := &DB{store: s, name: name, id: n.id, created: n.created, head: st, state: st}
 	db.instance.Store(n.instance)
 	db.seq.Store(st.seq)
 	return db
@@ -189,8 +193,8 @@ func (s *Store) Create(ctx context.Context, name string, security []byte) (*DB, 
 
 func (g *group) create(name string, security []byte) (*DB, error) {
 	s := g.store
-	n := nameRecord{id: s.nextID, instance: newInstance(), created: s.now().UnixNano()}
-	s.nextID++
+	n := nameRecord{id: s.head.nextID, instance: newInstance(), created: s.now().UnixNano()}
+	s.head.nextID++
 	last, wasBuried := g.buried[name]
 	if !wasBuried {
 		v, err := read(s.pebble, deletedKey(name))
@@ -205,7 +209,7 @@ func (g *group) create(name string, security []byte) (*DB, error) {
 		g.delete(deletedKey(name))
 	}
 	db := s.newDB(name, n, state{revsLimit: defaultRevsLimit, purgedLimit: defaultPurgedLimit})
-	g.set([]byte{keyNextID}, binary.BigEndian.AppendUint64(nil, s.nextID))
+	g.set([]byte{keyNextID}, binary.BigEndian.AppendUint64(nil, s.head.nextID))
 	g.set(nameKey(name), n.append(nil))
 	g.set(dbKey(n.id, kindSecurity), security)
 	g.rename(name, db)
@@ -234,12 +238,13 @@ func (s *Store) Delete(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	return s.do(ctx, &op{bytes: 512, frees: true, run: func(g *group) error {
+	var size uint64
+	err = s.do(ctx, &op{bytes: 512, frees: true, run: func(g *group) error {
 		w, err := g.on(db)
 		if err != nil {
 			return err
 		}
-		w.gone = true
+		w.gone, size = true, w.state.total
 		g.deleteRange(dbKey(db.id, 0), dbKey(db.id+1, 0))
 		g.delete(nameKey(name))
 		last := g.logUpdate(updateDeleted, name, w.state.update)
@@ -248,6 +253,10 @@ func (s *Store) Delete(ctx context.Context, name string) error {
 		g.buried[name] = last
 		return nil
 	}})
+	if err == nil && (size >= reclaimFrom || s.disk.full.Load()) {
+		s.compactor.want(db)
+	}
+	return err
 }
 
 // Names returns at most limit names of databases n with from <= n (from < n when after is set), in bytewise order.

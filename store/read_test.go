@@ -184,7 +184,7 @@ func TestCorruptRecord(t *testing.T) {
 	if err := s.pebble.Set(dbKeyText(db.id, kindDoc, "doc"), []byte("nonsense that is long enough for a header"), pebble.Sync); err != nil {
 		t.Fatal(err)
 	}
-	s.publish()
+	s.show(s.capture())
 	if _, err := db.Doc("doc"); !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrMissing) {
 		t.Errorf("Doc: %v", err)
 	}

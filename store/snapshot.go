@@ -15,11 +15,16 @@ type snapshot struct {
 	refs  atomic.Int64
 }
 
-// publish makes what is in Pebble now the state that readers see. Only Open and the committer call it, after a sync.
-func (s *Store) publish() {
-	next := &snapshot{Snapshot: s.pebble.NewSnapshot(), store: s}
-	next.refs.Store(1)
+// capture takes a snapshot of what is in Pebble now. Only Open and the committer call it; what it returns is for show.
+func (s *Store) capture() *snapshot {
+	sn := &snapshot{Snapshot: s.pebble.NewSnapshot(), store: s}
+	sn.refs.Store(1)
 	s.snapshots.Add(1)
+	return sn
+}
+
+// show makes next, which must be durable, the state that readers see. Only Open and the publisher call it, in the order of capture.
+func (s *Store) show(next *snapshot) {
 	if last := s.newest.Swap(next); last != nil {
 		last.release()
 	}

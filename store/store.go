@@ -18,9 +18,15 @@
 //
 // # Writing
 //
-// One goroutine writes: the committer. It gathers the operations that wait, applies them to records in memory, gives out
-// sequences, and commits them in one batch with one sync. Then it publishes a Pebble snapshot that holds the batch, wakes whoever waits, and
-// answers. Readers use the newest snapshot and nothing else, so what has been seen survives a crash: no sequence is ever given twice.
+// One goroutine writes: the committer. It gathers the operations that wait, does them on records in memory, gives out
+// sequences, and applies them to Pebble as one batch. Another, the publisher, waits for the batch's sync. Then it publishes a Pebble snapshot that holds
+// the batch, wakes whoever waits, and answers. Meanwhile the committer does what comes, for the next batch; it applies that one when
+// the callers of this one are answered. Readers use the newest snapshot and nothing else, so what has been seen survives a crash: no sequence is ever given twice.
+//
+// So there are two views of a database. The committer builds upon what is applied: Pebble itself, the head of the store and of each database.
+// Everyone else sees what is published: the newest snapshot, the state of each database, the map of open databases. Nothing but the publisher
+// carries anything from the first to the second, and refusals go the same way: a caller that is told of a conflict can read what was in the way.
+//
 // What can be prepared by the caller (hashes, checks, stubs) is prepared on the caller's goroutine; where the document has
 // changed meanwhile, the committer hands the edit back and it is prepared again.
 //
@@ -113,16 +119,26 @@ type Store struct {
 	closed  bool
 	closing chan struct{} // closed when Close begins
 	queue   chan *op
-	work    sync.WaitGroup // the committer, and compactions
+	work    sync.WaitGroup // the committer, the publisher, and compactions
+
+	head     head
+	turn     chan struct{} // holds a value while no group is between being applied and being answered
+	applied  chan *group   // that group, from the committer to the publisher
+	inFlight atomic.Int64  // its bytes, until they are on the disk
 
 	databases databases
 	updates   updates
 	files     files
 	compactor compactor
 
-	nextID uint64 // of a new database; the committer's alone
-
 	commits, revisions atomic.Uint64
+}
+
+// head is where the committer stands: what the next group builds upon. It is ahead of what readers see while a group is applied and not durable yet. The
+// rest of it is in each DB, and in Pebble itself, which shows a batch as soon as it is applied. The committer alone reads and changes it.
+type head struct {
+	nextID uint64 // of a new database
+	update uint64 // the newest update sequence
 }
 
 // Open opens the store in dir, making it when it is not there. One process may have it open.
@@ -135,6 +151,8 @@ func Open(dir string, o Options) (*Store, error) {
 		disk:     disk{fs: o.FS, dir: dir, reserve: o.ReserveBytes, log: o.Log},
 		closing:  make(chan struct{}),
 		queue:    make(chan *op, 256),
+		turn:     make(chan struct{}, 1),
+		applied:  make(chan *group, 1),
 	}
 	s.databases.open = make(map[string]weak.Pointer[DB])
 	s.files.init()
@@ -190,13 +208,14 @@ func (s *Store) start() error {
 	if err != nil {
 		return err
 	}
-	s.nextID = 1
+	s.head.nextID = 1
 	if len(next) == 8 {
-		s.nextID = binary.BigEndian.Uint64(next)
+		s.head.nextID = binary.BigEndian.Uint64(next)
 	}
 	if err := s.updates.load(s.pebble); err != nil {
 		return err
 	}
+	s.head.update = s.updates.newest()
 	if !s.readOnly {
 		if err := s.sweepUploads(); err != nil {
 			return err
@@ -204,9 +223,11 @@ func (s *Store) start() error {
 		// Whether there is a ballast file is for check to say.
 		_ = s.disk.check(0, false)
 	}
-	s.publish()
+	s.show(s.capture())
 	if !s.readOnly {
+		s.turn <- struct{}{}
 		s.work.Go(s.commitLoop)
+		s.work.Go(s.publishLoop)
 		s.work.Go(s.compactLoop)
 	}
 	return nil
