@@ -134,6 +134,9 @@ func measure(ctx context.Context, o options, dir string, k *keys, srv *program.S
 	if err != nil {
 		return nil, err
 	}
+	if err := c.refused(ctx, o, k, t); err != nil {
+		return nil, err
+	}
 	t.figure("memory, idle", float64(idle)/(1<<20), "MB", 40, true)
 	t.figure("memory, after the above", float64(after)/(1<<20), "MB", 300, true)
 	return t, nil
