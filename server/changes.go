@@ -20,10 +20,6 @@ import (
 // maxChangesBody bounds the body of POST /{db}/_changes, since a feed may hold what it says for hours.
 const maxChangesBody = 16 << 20
 
-// descendingPage is what a descending feed gathers before it writes. The store reads such a feed from the newest change each time, so that
-// pages are large to be few.
-const descendingPage = 4 << 20
-
 // changes answers GET and POST /{db}/_changes.
 func (s *Server) changes(r *request) error {
 	var body jsontext.Value
@@ -59,7 +55,7 @@ func (s *Server) changes(r *request) error {
 		return err
 	}
 	if q.descending {
-		since, f.page = 0, descendingPage
+		since = 0
 	}
 	if f.kind == normalFeed {
 		tag, err := changesTag(r, body)
@@ -251,14 +247,11 @@ func (src *changesSource) read(ctx context.Context, f *feed, since uint64) (at u
 // scan calls fn with changes after since until it returns false, or enough have been read.
 func (src *changesSource) scan(since uint64, fn func(*store.Change) bool) (at uint64, more bool, err error) {
 	at = since
-	n, limit := 0, scanRows
+	n, from := 0, since
 	if src.descending {
-		limit = math.MaxInt
+		from = src.below
 	}
-	err = src.db.Changes(since, src.descending, limit, func(c *store.Change) bool {
-		if src.descending && c.Seq >= src.below {
-			return true
-		}
+	err = src.db.Changes(from, src.descending, scanRows, func(c *store.Change) bool {
 		n++
 		at, src.below = c.Seq, min(src.below, c.Seq)
 		if src.filter.byID != nil && !src.filter.byID(c.ID) {
@@ -267,7 +260,7 @@ func (src *changesSource) scan(since uint64, fn func(*store.Change) bool) (at ui
 		more = !fn(c)
 		return !more
 	})
-	return at, more || n >= limit, err
+	return at, more || n == scanRows, err
 }
 
 // readRows writes rows that need no documents straight from the store.

@@ -20,9 +20,9 @@ type Leaf struct {
 	ref     uint64
 }
 
-// Changes calls fn for changes with since < Seq (or, descending, all from the newest on: since is then ignored), at most limit, until fn
-// returns false. It reads from one snapshot that is released on return, so fn must only copy. The Change and what it
-// holds are valid during the call alone.
+// Changes calls fn for changes with since < Seq, oldest first, or, descending, with Seq < since (0: all), newest first; at most limit, until fn
+// returns false. Either way the last Seq of one call is the since of the next. It reads from one snapshot that is released on return, so fn must only copy;
+// a document that changes between two calls moves to the new end. The Change and what it holds are valid during the call alone.
 func (db *DB) Changes(since uint64, descending bool, limit int, fn func(*Change) bool) error {
 	sn, err := db.reader()
 	if err != nil {
@@ -30,10 +30,12 @@ func (db *DB) Changes(since uint64, descending bool, limit int, fn func(*Change)
 	}
 	defer sn.release()
 	o := &pebble.IterOptions{LowerBound: dbKey(db.id, kindRow), UpperBound: dbKey(db.id, kindRow+1)}
-	if !descending {
-		if since+1 == 0 {
-			return nil
-		}
+	switch {
+	case descending && since > 0:
+		o.UpperBound = dbKeyN(db.id, kindRow, since)
+	case !descending && since+1 == 0:
+		return nil
+	case !descending:
 		o.LowerBound = dbKeyN(db.id, kindRow, since+1)
 	}
 	if limit <= 0 {

@@ -428,6 +428,7 @@ func (p *player) compareFeeds(live uint64) {
 			p.t.Fatalf("changes since %d: %v (%d, %v, %v), want %v", since, got, n, err, countErr, want)
 		}
 	}
+	p.compareBackwards(inOrder)
 	byID := slices.Sorted(maps.Keys(p.model.docs))
 	var got []string
 	if err := p.db.Docs(Range{Deleted: true}, func(r *Row) bool {
@@ -438,6 +439,30 @@ func (p *player) compareFeeds(live uint64) {
 	}
 	if n, ok, err := p.db.CountBefore("~", false, 1000); err != nil || !ok || uint64(n) != live {
 		p.t.Fatalf("%d documents, %v, %v, want %d", n, ok, err, live)
+	}
+}
+
+// compareBackwards reads the feed from its new end, in pages of each size.
+func (p *player) compareBackwards(inOrder []string) {
+	p.t.Helper()
+	want := slices.Clone(inOrder)
+	slices.Reverse(want)
+	for limit := 1; limit <= len(want)+1; limit++ {
+		var got []string
+		for since, rows := uint64(0), limit; rows == limit; {
+			rows = 0
+			if err := p.db.Changes(since, true, limit, func(c *Change) bool {
+				got = append(got, c.ID)
+				since = c.Seq
+				rows++
+				return true
+			}); err != nil {
+				p.t.Fatal(err)
+			}
+		}
+		if !slices.Equal(got, want) {
+			p.t.Fatalf("descending in pages of %d: %v, want %v", limit, got, want)
+		}
 	}
 }
 

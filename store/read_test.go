@@ -82,7 +82,9 @@ func TestChanges(t *testing.T) {
 		want  string
 	}{
 		{0, false, 10, "2b 3c 4a"}, {2, false, 10, "3c 4a"}, {0, false, 1, "2b"}, {4, false, 10, ""}, {0, false, 0, ""},
-		{99, false, 10, ""}, {math.MaxUint64, false, 10, ""}, {3, true, 10, "4a 3c 2b"}, {0, true, 2, "4a 3c"},
+		{99, false, 10, ""}, {math.MaxUint64, false, 10, ""}, {0, true, 10, "4a 3c 2b"}, {0, true, 2, "4a 3c"},
+		{4, true, 10, "3c 2b"}, {4, true, 1, "3c"}, {3, true, 10, "2b"}, {2, true, 10, ""}, {1, true, 10, ""}, {4, true, 0, ""},
+		{99, true, 10, "4a 3c 2b"}, {math.MaxUint64, true, 10, "4a 3c 2b"},
 	} {
 		var got []string
 		err := db.Changes(c.since, c.desc, c.limit, func(c *Change) bool {
