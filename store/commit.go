@@ -13,6 +13,8 @@ const (
 	// groupBytes bounds what one batch holds of several operations; a single larger one is a batch of its own.
 	groupBytes = 4 << 20
 	groupOps   = 1024
+	// groupStep is what a group asks the disk for beforehand.
+	groupStep = 64 << 10
 )
 
 // op is something for the committer to do.
@@ -129,26 +131,41 @@ func (g *group) do(o *op) {
 		return
 	}
 	g.ops = append(g.ops, o)
-	s := g.store
-	need := int(s.inFlight.Load()) + g.bytes + o.bytes
-	if o.err = s.disk.check(need, false); o.err != nil && o.frees {
-		o.err = s.disk.check(need, true)
-	}
-	if o.err != nil || g.err != nil {
+	if o.err = g.room(o); o.err != nil || g.err != nil {
 		return
 	}
 	g.bytes += o.bytes
 	o.err = o.run(g)
 }
 
+// room returns ErrFull unless there is room for o too.
+func (g *group) room(o *op) error {
+	s := g.store
+	need := int(s.inFlight.Load()) + g.bytes + o.bytes
+	if need <= g.granted {
+		return nil
+	}
+	// Some more, so that not every operation has to ask the file system.
+	need += groupStep
+	err := s.disk.check(need, false)
+	switch {
+	case err == nil:
+		g.granted = need
+	case o.frees:
+		err = s.disk.check(need, true)
+	}
+	return err
+}
+
 // group is a batch in the making. Nothing that it touches in memory is seen by anyone else before publish.
 type group struct {
-	store *Store
-	batch *pebble.Batch
-	ops   []*op // to be answered
-	bytes int   // roughly what they add to the batch
-	turn  bool  // the group before is answered, and this one may be applied
-	err   error // reading failed: the whole group fails
+	store   *Store
+	batch   *pebble.Batch
+	ops     []*op // to be answered
+	bytes   int   // roughly what they add to the batch
+	granted int   // bytes in flight and in this group that the disk has room for
+	turn    bool  // the group before is answered, and this one may be applied
+	err     error // reading failed: the whole group fails
 
 	shown *snapshot // what readers see once the group is durable; nil until it is applied, and when it changes nothing
 
@@ -181,7 +198,7 @@ type work struct {
 type rowChange struct{ from, to uint64 }
 
 func (s *Store) newGroup() *group {
-	return &group{store: s, batch: s.pebble.NewBatch(), works: make(map[*DB]*work, 1), update: s.head.update}
+	return &group{store: s, batch: s.pebble.NewBatch(), ops: make([]*op, 0, 16), works: make(map[*DB]*work, 1), update: s.head.update}
 }
 
 // on returns the group's work on db.
@@ -215,6 +232,7 @@ func (g *group) record(w *work, id string) (*record, error) {
 	g.buf = append(g.buf, id...)
 	v, closer, err := g.store.pebble.Get(g.buf)
 	r := &record{id: id}
+	r.weights = r.first[:0]
 	switch {
 	case err == pebble.ErrNotFound:
 	case err != nil:
@@ -259,6 +277,7 @@ func (g *group) finish() {
 		if w.gone {
 			continue
 		}
+		w.rows = make([]rowChange, 0, len(w.recs))
 		for _, r := range w.recs {
 			g.putRecord(w, r)
 		}

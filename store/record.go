@@ -123,7 +123,8 @@ type record struct {
 	id      string
 	seq     uint64
 	tree    rev.Tree
-	weights []weight // one for each leaf that has a body
+	weights []weight  // one for each leaf that has a body
+	first   [1]weight // where weights begins: most documents have one leaf
 
 	was   header // as it was found; was.seq 0: the document did not exist
 	dirty bool   // the record must be written
@@ -147,6 +148,7 @@ func decodeRecord(id string, b []byte) (*record, error) {
 		return nil, err
 	}
 	r := &record{id: id, seq: h.seq, was: h}
+	r.weights = r.first[:0]
 	c := cutter{rest: b}
 	for range c.count() {
 		r.weights = append(r.weights, weight{c.uvarint(), c.uvarint(), c.uvarint()})
