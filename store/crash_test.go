@@ -488,7 +488,7 @@ func TestRefusalWaits(t *testing.T) {
 func TestCrashInFlight(t *testing.T) {
 	t.Parallel()
 	rnd := rand.New(rand.NewPCG(3, 4))
-	for round := range 4 {
+	for round := range 2 {
 		f := takeOff(t)
 		f.crash(t, rnd, 1)
 		again := f.fs.hold()
