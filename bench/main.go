@@ -110,7 +110,7 @@ func measure(ctx context.Context, o options, dir string, k *keys, srv *program.S
 	if err := c.prepare(ctx, k); err != nil {
 		return nil, err
 	}
-	idle, err := memory(srv.Pid())
+	idle, err := srv.Memory("VmRSS")
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +130,7 @@ func measure(ctx context.Context, o options, dir string, k *keys, srv *program.S
 			return nil, err
 		}
 	}
-	after, err := memory(srv.Pid())
+	after, err := srv.Memory("VmRSS")
 	if err != nil {
 		return nil, err
 	}

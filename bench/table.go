@@ -1,14 +1,11 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"fmt"
 	"io"
 	"os"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -74,19 +71,4 @@ func cpu() string {
 		}
 	}
 	return runtime.GOARCH
-}
-
-// memory is the resident set of a process in bytes.
-func memory(pid int) (int64, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, err
-	}
-	for in := bufio.NewScanner(bytes.NewReader(b)); in.Scan(); {
-		if f := strings.Fields(in.Text()); len(f) == 3 && f[0] == "VmRSS:" {
-			kib, err := strconv.ParseInt(f[1], 10, 64)
-			return kib << 10, err
-		}
-	}
-	return 0, fmt.Errorf("process %d tells no VmRSS", pid)
 }
