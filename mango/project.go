@@ -20,16 +20,6 @@ func ParseFields(fields []string) (Projection, error) {
 	return p, nil
 }
 
-// Project returns the document reduced to the given fields (Mango's "fields"), member order as asked. Without fields it is the
-// document itself. It fails with *SelectorError for a field name that is none.
-func Project(doc []byte, fields []string) ([]byte, error) {
-	p, err := ParseFields(fields)
-	if err != nil {
-		return nil, err
-	}
-	return p.Apply(doc), nil
-}
-
 // Apply returns the document reduced to the fields, member order as asked; nested fields keep their parents: "o.in" gives
 // {"o":{"in":…}}, and a step into an array becomes a member, "tags.0" gives {"tags":{"0":…}}, as in CouchDB. Fields that the document
 // lacks are left out. Without fields it returns doc itself.

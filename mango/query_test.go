@@ -111,12 +111,12 @@ func TestProject(t *testing.T) {
 		{[]string{"a", "a.b", "a"}, `{"a":{"b":1,"c":[1.50,{"d":"e"}],"f":null}}`},
 		{[]string{`g\.h`, "g.h"}, `{"g.h":"i"}`},
 	} {
-		got, err := Project([]byte(doc), c.fields)
-		if err != nil || string(got) != c.want {
+		fields, err := ParseFields(c.fields)
+		if got := fields.Apply([]byte(doc)); err != nil || string(got) != c.want {
 			t.Errorf("%q: %s, %v, want %s", c.fields, got, err, c.want)
 		}
 	}
-	_, err := Project([]byte(doc), []string{""})
+	_, err := ParseFields([]string{""})
 	wantRefusal(t, err, "invalid_field_name", "Invalid field name: ")
 }
 

@@ -40,7 +40,6 @@ type feedSource interface {
 type feed struct {
 	*stream
 	kind      feedKind
-	page      int           // bytes to gather before they are written
 	left      int           // rows that may follow, -1 for any number
 	rows      int           // written
 	heartbeat time.Duration // between signs of life; 0: none, and the feed ends after timeout without a row
@@ -52,11 +51,11 @@ type feed struct {
 // newFeed returns the feed of a request, with the defaults of what its parameters leave open.
 func (s *Server) newFeed(r *request) *feed {
 	timeout := milliseconds(int(positive(r.set.changesTimeout, 60_000)))
-	return &feed{stream: newStream(r), page: pageBytes, left: -1, timeout: timeout, now: s.now}
+	return &feed{stream: newStream(r), left: -1, timeout: timeout, now: s.now}
 }
 
 // full reports whether a source must stop adding rows.
-func (f *feed) full() bool { return f.left == 0 || len(f.buf) >= f.page }
+func (f *feed) full() bool { return f.left == 0 || len(f.buf) >= pageBytes }
 
 // open begins a row: the source appends one JSON object to buf, then calls shut.
 func (f *feed) open() {
@@ -183,7 +182,7 @@ func (f *feed) run(ctx context.Context, src feedSource, at uint64) (uint64, erro
 			if at, more, err = src.read(ctx, f, at); err != nil {
 				return at, err
 			}
-			if len(f.buf) >= f.page {
+			if len(f.buf) >= pageBytes {
 				f.last = f.now()
 				if err := f.write(); err != nil {
 					return at, err

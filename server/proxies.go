@@ -1,6 +1,7 @@
 package server
 
 import (
+	"fmt"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -29,17 +30,25 @@ func ReadProxies(snap *config.Snapshot) (*Proxies, error) {
 		peer:  snap.String("", "peer_header", "chttpd"),
 	}
 	for _, item := range list(snap.String(privateNetworks, "trusted_proxies", "parlor")) {
-		prefix, err := netip.ParsePrefix(item)
+		prefix, err := ParseNetwork(item)
 		if err != nil {
-			addr, err := netip.ParseAddr(item)
-			if err != nil {
-				return nil, &config.ValueError{Reason: "[parlor] trusted_proxies: " + item + " is no address and no network such as 10.0.0.0/8"}
-			}
-			prefix = netip.PrefixFrom(addr, addr.BitLen())
+			return nil, &config.ValueError{Reason: "[parlor] trusted_proxies: " + err.Error()}
 		}
 		p.trusted = append(p.trusted, prefix)
 	}
 	return p, nil
+}
+
+// ParseNetwork reads an address, which stands for itself alone, or a network such as 10.0.0.0/8. Its errors are for whoever wrote it.
+func ParseNetwork(text string) (netip.Prefix, error) {
+	if prefix, err := netip.ParsePrefix(text); err == nil {
+		return prefix, nil
+	}
+	addr, err := netip.ParseAddr(text)
+	if err != nil || addr.Zone() != "" {
+		return netip.Prefix{}, fmt.Errorf("%q is neither an address nor a network such as 10.0.0.0/8", text)
+	}
+	return netip.PrefixFrom(addr, addr.BitLen()), nil
 }
 
 // Equal reports whether p and q believe the same peers in the same way. Either may be nil.

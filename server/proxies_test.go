@@ -55,7 +55,9 @@ func TestProxies(t *testing.T) {
 }
 
 func TestProxiesRefused(t *testing.T) {
-	if _, err := ReadProxies(snapshot(t, "[parlor]\ntrusted_proxies = everyone\n")); err == nil {
-		t.Error("a word was taken for a network")
+	for _, text := range []string{"everyone", "10.0.0.0/99", "fe80::1%eth0"} {
+		if _, err := ReadProxies(snapshot(t, "[parlor]\ntrusted_proxies = "+text+"\n")); err == nil {
+			t.Errorf("%s was taken for a network", text)
+		}
 	}
 }

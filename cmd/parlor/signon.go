@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"fmt"
 	"maps"
 	"net/netip"
 	"strings"
@@ -196,13 +195,9 @@ func newProxy(s *config.Snapshot, secrets []auth.Secret) (*auth.Proxy, error) {
 func networks(text string) ([]netip.Prefix, error) {
 	list := []netip.Prefix{}
 	for _, item := range split(text) {
-		prefix, err := netip.ParsePrefix(item)
+		prefix, err := server.ParseNetwork(item)
 		if err != nil {
-			addr, err := netip.ParseAddr(item)
-			if err != nil || addr.Zone() != "" {
-				return nil, fmt.Errorf("%q is neither an address nor a network such as 10.0.0.0/8", item)
-			}
-			prefix = netip.PrefixFrom(addr, addr.BitLen())
+			return nil, err
 		}
 		list = append(list, prefix)
 	}

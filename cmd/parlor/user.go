@@ -98,17 +98,7 @@ func (p *program) userAdd(ctx context.Context, args []string) error {
 
 func (p *program) userPasswd(ctx context.Context, args []string) error {
 	f := newFlags("user passwd", "NAME", "Gives a user another password. Sessions that began with the old one end.")
-	at := f.server()
-	args, err := f.parse(args, 1, 1)
-	if err != nil {
-		return err
-	}
-	name := args[0]
-	c, err := p.client(at)
-	if err != nil {
-		return err
-	}
-	doc, err := c.userDoc(ctx, name)
+	c, name, doc, err := p.namedUser(ctx, f, args)
 	if err != nil {
 		return err
 	}
@@ -124,6 +114,19 @@ func (p *program) userPasswd(ctx context.Context, args []string) error {
 	}
 	fmt.Fprintf(p.stderr, "user %s has another password\n", printable(name))
 	return nil
+}
+
+// namedUser reads the arguments of a command about one user, and the user's document from the server.
+func (p *program) namedUser(ctx context.Context, f *flags, args []string) (c *client, name string, doc jsontext.Value, err error) {
+	at := f.server()
+	if args, err = f.parse(args, 1, 1); err != nil {
+		return nil, "", nil, err
+	}
+	if c, err = p.client(at); err != nil {
+		return nil, "", nil, err
+	}
+	doc, err = c.userDoc(ctx, args[0])
+	return c, args[0], doc, err
 }
 
 // withPassword appends the member password to a user's document, which is otherwise kept as it is. The server takes the hash out, and the last of
@@ -143,17 +146,7 @@ func withPassword(doc jsontext.Value, secret string) (jsontext.Value, error) {
 
 func (p *program) userRemove(ctx context.Context, args []string) error {
 	f := newFlags("user rm", "NAME", "Removes a user. What the user wrote stays.")
-	at := f.server()
-	args, err := f.parse(args, 1, 1)
-	if err != nil {
-		return err
-	}
-	name := args[0]
-	c, err := p.client(at)
-	if err != nil {
-		return err
-	}
-	doc, err := c.userDoc(ctx, name)
+	c, name, doc, err := p.namedUser(ctx, f, args)
 	if err != nil {
 		return err
 	}
