@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"go.uber.org/goleak"
 
 	"github.com/parlordb/parlor/auth"
 	"github.com/parlordb/parlor/auth/password"
@@ -19,12 +20,12 @@ import (
 	"github.com/parlordb/parlor/store"
 )
 
-// TestMain lets the test program be the child process that runs JavaScript.
+// TestMain lets the test program be the child process that runs JavaScript. No request, however it ended, may leave a goroutine behind.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "couchjs" {
 		os.Exit(couchjs.Main())
 	}
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m)
 }
 
 // testServer is a Server over a store in memory, behind a real listener on the loopback. Its server admin is admin, password secret.
