@@ -69,6 +69,9 @@ type Identity struct {
 	Method     string    // the Method's name, "" for nobody
 	Credential string    // which of the user's credentials this is: a key id, a session's handle; for logs and revocation, never a secret
 	Local      bool      // signed in with a password or session of the Users directory; false for a name that a token or proxy vouches for
+	Provider   string    // the issuer or provider, by its name in the settings, that vouched for a name; "" for none
+	Granted    []string  // those of Roles that the directory added to what a Provider said; the identity loses them with the user
+	Scope      *Scope    // what the credential is good for; nil: all that the roles give
 	Expires    time.Time // when the credential ends; zero: it does not
 	SetCookie  string    // a Set-Cookie header to send with the answer (renewal), "" for none
 }
@@ -76,8 +79,8 @@ type Identity struct {
 // HasRole reports whether the identity has a role.
 func (id *Identity) HasRole(role string) bool { return slices.Contains(id.Roles, role) }
 
-// Admin reports whether the identity is a server admin.
-func (id *Identity) Admin() bool { return id.HasRole("_admin") }
+// Admin reports whether the identity is a server admin. One with a Scope never is.
+func (id *Identity) Admin() bool { return id.Scope == nil && id.HasRole("_admin") }
 
 // Anonymous reports whether the identity is nobody.
 func (id *Identity) Anonymous() bool { return id.Name == "" }
@@ -101,6 +104,14 @@ type User struct {
 	TOTP     bool    // a second factor is set: Basic is refused
 	TOTPKey  TOTPKey // what its codes are made with; the zero TOTPKey matches none
 	Disabled bool
+
+	Identities []ForeignIdentity // at providers, linked to this user
+}
+
+// ForeignIdentity is somebody at an OpenID provider: the pair that is never given to anyone else there (OpenID Connect Core §5.7).
+type ForeignIdentity struct {
+	Issuer  string `json:"issuer"`
+	Subject string `json:"subject"`
 }
 
 // identity is who signs in as u by method.

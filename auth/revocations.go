@@ -41,6 +41,7 @@ type Match struct {
 	Method     string
 	Credential string
 	Database   string
+	Provider   string
 	Local      bool // only identities that are Local
 }
 
@@ -49,6 +50,7 @@ func (m *Match) matches(q *longRequest) bool {
 		(m.Method == "" || m.Method == q.id.Method) &&
 		(m.Credential == "" || m.Credential == q.id.Credential) &&
 		(m.Database == "" || m.Database == q.database) &&
+		(m.Provider == "" || m.Provider == q.id.Provider) &&
 		(!m.Local || q.id.Local)
 }
 
