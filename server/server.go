@@ -25,6 +25,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/parlordb/parlor/auth"
+	"github.com/parlordb/parlor/auth/oidc"
 	"github.com/parlordb/parlor/config"
 	"github.com/parlordb/parlor/couchjs"
 	"github.com/parlordb/parlor/store"
@@ -105,9 +106,16 @@ func New(o Options) *Server {
 	return s
 }
 
-// Configure puts settings into force, with the cookies to hand out. It fails without effect when a value cannot be used.
-func (s *Server) Configure(snap *config.Snapshot, cookies *auth.Cookies) error {
-	set, err := newSettings(snap, cookies, s.version)
+// SignOn is what makes sessions, and where users log in.
+type SignOn struct {
+	Cookies   *auth.Cookies    // of [parlor_session] store = cookie; nil where Sessions keeps them
+	Sessions  *auth.Sessions   // of store = tracked; nil where Cookies makes them
+	Providers []*oidc.Provider // of the sections [oidc:NAME], in any order; they need Sessions
+}
+
+// Configure puts settings into force. It fails without effect when a value cannot be used.
+func (s *Server) Configure(snap *config.Snapshot, on SignOn) error {
+	set, err := newSettings(snap, on, s.version)
 	if err != nil {
 		return err
 	}

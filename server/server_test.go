@@ -64,7 +64,7 @@ func newTestServer(t testing.TB, settings ...string) *testServer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Configure(live.Snapshot(), cookies); err != nil {
+	if err := s.Configure(live.Snapshot(), SignOn{Cookies: cookies}); err != nil {
 		t.Fatal(err)
 	}
 	ts := &testServer{Server: httptest.NewServer(s), s: s, store: st, t: t}

@@ -5,14 +5,17 @@ import (
 	"strings"
 
 	"github.com/parlordb/parlor/auth"
+	"github.com/parlordb/parlor/auth/oidc"
 	"github.com/parlordb/parlor/auth/password"
 	"github.com/parlordb/parlor/config"
 )
 
 // settings are what handlers need of the configuration, read once for each change of it. They are never changed.
 type settings struct {
-	snap    *config.Snapshot
-	cookies *auth.Cookies
+	snap      *config.Snapshot
+	cookies   *auth.Cookies    // nil when sessions are kept
+	sessions  *auth.Sessions   // nil when cookies are all there is
+	providers []*oidc.Provider // by order
 
 	serverHeader []string
 	uuid         string
@@ -65,7 +68,7 @@ var defaultSecurities = map[string]string{
 }
 
 // newSettings reads a snapshot. It fails where a value would leave something open that was meant to be closed.
-func newSettings(snap *config.Snapshot, cookies *auth.Cookies, version string) (*settings, error) {
+func newSettings(snap *config.Snapshot, on SignOn, version string) (*settings, error) {
 	security, ok := defaultSecurities[snap.String("admin_only", "default_security", "couchdb")]
 	if !ok {
 		return nil, &config.ValueError{Reason: "[couchdb] default_security is one of admin_only, admin_local and everyone"}
@@ -87,7 +90,7 @@ func newSettings(snap *config.Snapshot, cookies *auth.Cookies, version string) (
 		return nil, err
 	}
 	set := &settings{
-		snap: snap, cookies: cookies,
+		snap: snap, cookies: on.Cookies, sessions: on.Sessions, providers: inOrder(on.Providers),
 		serverHeader:             serverHeader(snap, version),
 		uuid:                     snap.String("", "uuid", "couchdb"),
 		nodeName:                 snap.String("nonode@nohost", "node_name", "parlor"),

@@ -132,7 +132,7 @@ func (w *wiring) apply(s *config.Snapshot) error {
 	if err != nil {
 		return err
 	}
-	if err := w.server.Configure(s, cookies); err != nil {
+	if err := w.server.Configure(s, server.SignOn{Cookies: cookies}); err != nil {
 		settle(false)
 		return err
 	}
