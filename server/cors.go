@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/parlordb/parlor/config"
+	"github.com/parlordb/parlor/livesync"
 )
 
 // corsSettings are [cors] and the [cors:host] sections over it (spec §12.1).
@@ -14,6 +15,7 @@ type corsSettings struct {
 	enabled bool
 	all     corsPolicy
 	hosts   map[string]corsPolicy
+	own     []string // origins that may come whatever [cors] says, signed in by header
 	// protection refuses changes by pages of other origins that sign in with a session's cookie.
 	protection *http.CrossOriginProtection
 }
@@ -25,6 +27,7 @@ type corsPolicy struct {
 	headers     []string // lower case
 	exposed     []string
 	maxAge      string
+	anyHeader   bool // whatever headers a preflight asks for
 }
 
 const (
@@ -38,6 +41,7 @@ func newCORS(snap *config.Snapshot) corsSettings {
 		enabled: snap.Bool(false, "enable_cors", "chttpd", "httpd"),
 		all:     newCORSPolicy(snap, "cors"),
 		hosts:   map[string]corsPolicy{},
+		own:     list(snap.String(livesync.Origins, "cors_origins", "parlor_livesync")),
 
 		protection: http.NewCrossOriginProtection(),
 	}
@@ -78,49 +82,72 @@ func (c *corsSettings) admits(r *request) bool {
 	return host == r.publicHost()
 }
 
-// cors answers a preflight, and marks any other answer for the origin that asked. done: the request has been answered.
-func (s *Server) cors(r *request) (done bool, err error) {
-	if !r.set.cors.enabled {
-		return false, nil
+// ownPolicy is for the origins of LiveSync's apps: a header that a new version of an app sends must not keep it out.
+var ownPolicy = corsPolicy{
+	origins: []string{"*"}, credentials: true, methods: list(corsMethods), exposed: list(corsExposed), maxAge: "600", anyHeader: true,
+}
+
+// corsPolicy is the policy for the origin of a request; nil when its pages have no business here.
+func (r *request) corsPolicy(origin string) *corsPolicy {
+	c := &r.set.cors
+	if slices.Contains(c.own, origin) {
+		return &ownPolicy
 	}
-	h := r.w.Header()
-	h.Add("Vary", "Origin")
-	origin := r.Header.Get("Origin")
-	policy := r.set.cors.all
-	if p, ok := r.set.cors.hosts[hostname(r.publicHost())]; ok {
+	if !c.enabled {
+		return nil
+	}
+	policy := c.all
+	if p, ok := c.hosts[hostname(r.publicHost())]; ok {
 		policy = p
 	}
-	if origin == "" || !slices.Contains(policy.origins, origin) && !slices.Contains(policy.origins, "*") {
-		return false, nil
+	if !slices.Contains(policy.origins, origin) && !slices.Contains(policy.origins, "*") {
+		return nil
+	}
+	return &policy
+}
+
+// cors marks an answer, whatever it will be, for the origin that asked. It returns the policy for that origin, nil when there is none.
+func (s *Server) cors(r *request) *corsPolicy {
+	h := r.w.Header()
+	origin := r.Header.Get("Origin")
+	if r.set.cors.enabled || origin != "" && len(r.set.cors.own) > 0 {
+		h.Add("Vary", "Origin")
+	}
+	if origin == "" {
+		return nil
+	}
+	policy := r.corsPolicy(origin)
+	if policy == nil {
+		return nil
 	}
 	h.Set("Access-Control-Allow-Origin", origin)
 	if policy.credentials {
 		h.Set("Access-Control-Allow-Credentials", "true")
 	}
-	if r.Method == http.MethodOptions && policy.preflight(r, h) {
-		h.Del("Content-Type")
-		h.Del("Cache-Control")
-		r.w.WriteHeader(http.StatusNoContent)
-		return true, nil
-	}
 	h.Set("Access-Control-Expose-Headers", strings.Join(append([]string{"content-type", "cache-control"}, policy.exposed...), ", "))
-	return false, nil
+	return policy
 }
 
-// preflight sets what a preflight is answered with; false when the browser asks for what the policy does not allow.
-func (p corsPolicy) preflight(r *request, h http.Header) bool {
-	if !slices.Contains(p.methods, r.Header.Get("Access-Control-Request-Method")) {
+// preflight answers a browser that asks beforehand whether it may send a request. It reports false when r is no such question, or asks for what
+// the policy does not allow.
+func (p *corsPolicy) preflight(r *request) bool {
+	if p == nil || r.Method != http.MethodOptions || !slices.Contains(p.methods, r.Header.Get("Access-Control-Request-Method")) {
 		return false
 	}
 	asked := r.Header.Get("Access-Control-Request-Headers")
 	for _, name := range list(strings.ToLower(asked)) {
-		if !slices.Contains(p.headers, name) {
+		if !p.anyHeader && !slices.Contains(p.headers, name) {
 			return false
 		}
 	}
+	h := r.w.Header()
 	h.Add("Vary", "Access-Control-Request-Method, Access-Control-Request-Headers")
 	h.Set("Access-Control-Max-Age", p.maxAge)
 	h.Set("Access-Control-Allow-Methods", strings.Join(p.methods, ", "))
 	h.Set("Access-Control-Allow-Headers", asked)
+	h.Del("Access-Control-Expose-Headers")
+	h.Del("Content-Type")
+	h.Del("Cache-Control")
+	r.w.WriteHeader(http.StatusNoContent)
 	return true
 }

@@ -42,7 +42,8 @@ type feed struct {
 	kind      feedKind
 	left      int           // rows that may follow, -1 for any number
 	rows      int           // written
-	heartbeat time.Duration // between signs of life; 0: none, and the feed ends after timeout without a row
+	heartbeat time.Duration // between signs of life, as the client asked; 0: it asked for none, and the feed ends after timeout without a row
+	silence   time.Duration // the longest without a sign of life, whatever the client asked; 0: any
 	timeout   time.Duration
 	now       func() time.Time
 	last      time.Time // when something was written
@@ -51,7 +52,7 @@ type feed struct {
 // newFeed returns the feed of a request, with the defaults of what its parameters leave open.
 func (s *Server) newFeed(r *request) *feed {
 	timeout := milliseconds(int(positive(r.set.changesTimeout, 60_000)))
-	return &feed{stream: newStream(r), left: -1, timeout: timeout, now: s.now}
+	return &feed{stream: newStream(r), left: -1, silence: r.set.feedSilence, timeout: timeout, now: s.now}
 }
 
 // full reports whether a source must stop adding rows.
@@ -79,8 +80,19 @@ func (f *feed) shut(src feedSource, seq uint64) {
 	f.left = max(f.left-1, -1)
 }
 
+// pulse is the time between signs of life; 0: there are none.
+func (f *feed) pulse() time.Duration {
+	if f.heartbeat == 0 || f.silence > 0 && f.silence < f.heartbeat {
+		return f.silence
+	}
+	return f.heartbeat
+}
+
 // overdue reports whether the client should have had a sign of life.
-func (f *feed) overdue() bool { return f.heartbeat > 0 && f.now().Sub(f.last) >= f.heartbeat }
+func (f *feed) overdue() bool {
+	pulse := f.pulse()
+	return pulse > 0 && f.now().Sub(f.last) >= pulse
+}
 
 // beat writes a sign of life.
 func (f *feed) beat() error {
@@ -213,12 +225,13 @@ func (f *feed) run(ctx context.Context, src feedSource, at uint64) (uint64, erro
 	}
 }
 
-// wait returns true when there may be rows after the sequence at. A feed without heartbeats waits until its timeout after quiet.
+// wait returns true when there may be rows after the sequence at. A feed whose client asked for no heartbeats waits until its timeout after quiet.
 func (f *feed) wait(ctx context.Context, src feedSource, at uint64, quiet time.Time) (again bool, err error) {
 	for {
-		pause := f.heartbeat - f.now().Sub(f.last)
-		if f.heartbeat == 0 {
-			pause = f.timeout - f.now().Sub(quiet)
+		now, pulse := f.now(), f.pulse()
+		pause, ends := pulse-now.Sub(f.last), false
+		if left := f.timeout - now.Sub(quiet); f.heartbeat == 0 && (pulse == 0 || left <= pause) {
+			pause, ends = left, true
 		}
 		err := context.DeadlineExceeded
 		if pause > 0 {
@@ -233,7 +246,7 @@ func (f *feed) wait(ctx context.Context, src feedSource, at uint64, quiet time.T
 			return false, nil
 		case ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded):
 			return false, err
-		case f.heartbeat == 0:
+		case ends:
 			return false, nil
 		}
 		if err := f.beat(); err != nil {

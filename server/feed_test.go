@@ -88,6 +88,31 @@ func TestHeartbeats(t *testing.T) {
 	}
 }
 
+// TestSilence: a proxy in between must not take a feed for dead, whatever its client asked for.
+func TestSilence(t *testing.T) {
+	t.Parallel()
+	ts := newTestServer(t, "[chttpd]", "feed_heartbeat = 1")
+	ts.do("PUT", "/db", "")
+	for _, asked := range []string{"", "&heartbeat=3600000", "&timeout=3600000"} {
+		f := ts.follow("admin:secret", "GET", "/db/_changes?since=now&feed=longpoll"+asked, "")
+		for _, want := range []string{`{"results":[`, "", "", ""} {
+			if got := f.line(); got != want {
+				t.Errorf("%q: line %q, want %q", asked, got, want)
+			}
+		}
+		f.body.Close()
+	}
+	// It does not keep a feed alive that has its end.
+	if got := ts.do("GET", "/db/_changes?since=now&feed=continuous&timeout=5", ""); !strings.Contains(got, `{"last_seq":"0-`) {
+		t.Errorf("%q", got)
+	}
+	quiet := newTestServer(t, "[chttpd]", "feed_heartbeat = 0")
+	quiet.do("PUT", "/db", "")
+	if got := quiet.do("GET", "/db/_changes?since=now&feed=longpoll&timeout=5", ""); !strings.HasPrefix(got, "{\"results\":[\n\n]") {
+		t.Errorf("a feed without signs of life: %q", got)
+	}
+}
+
 func TestContinuous(t *testing.T) {
 	t.Parallel()
 	ts := newTestServer(t)

@@ -159,13 +159,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 
 // serve takes a request through the steps that the package comment names.
 func (s *Server) serve(r *request) error {
+	policy := s.cors(r)
 	if err := r.checkHost(); err != nil {
 		return err
 	}
-	if err := r.parse(); err != nil {
-		return err
+	if policy.preflight(r) {
+		return nil
 	}
-	if done, err := s.cors(r); done || err != nil {
+	if err := r.parse(); err != nil {
 		return err
 	}
 	if err := s.authenticate(r); err != nil {

@@ -3,6 +3,7 @@ package server
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/parlordb/parlor/auth"
 	"github.com/parlordb/parlor/auth/oidc"
@@ -31,6 +32,7 @@ type settings struct {
 	maxBulkGet        int
 	maxUUIDs          int64
 	changesTimeout    int64 // milliseconds
+	feedSilence       time.Duration
 
 	requireValidUser         bool
 	basicChallenge           bool // a 401 asks for Basic
@@ -104,6 +106,7 @@ func newSettings(snap *config.Snapshot, on SignOn, version string) (*settings, e
 		maxBulkGet:               int(positive(snap.Int(10_000, "max_bulk_get_count", "couchdb"), 1_000_000)),
 		maxUUIDs:                 snap.Int(1000, "max_count", "uuids"),
 		changesTimeout:           snap.Int(60_000, "changes_timeout", "chttpd", "httpd"),
+		feedSilence:              milliseconds(int(max(snap.Int(30_000, "feed_heartbeat", "chttpd"), 0))),
 		requireValidUser:         snap.Bool(false, "require_valid_user", "chttpd"),
 		basicChallenge:           snap.Bool(false, "require_valid_user", "chttpd", "httpd"),
 		requireValidUserExceptUp: snap.Bool(false, "require_valid_user_except_for_up", "chttpd"),
