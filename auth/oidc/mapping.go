@@ -2,6 +2,7 @@ package oidc
 
 import (
 	"context"
+	"errors"
 
 	"github.com/parlordb/parlor/auth"
 )
@@ -26,6 +27,9 @@ type Mapping struct {
 	LinkExisting     bool                // a user who is there already is linked at first sight; by e-mail only if email_verified is true
 	Unknown          UnknownUsers        // "": Refuse
 }
+
+// ErrUserExists is a Directory's answer to a name that is to be registered and is there already.
+var ErrUserExists = errors.New("the user exists already")
 
 // Directory is where Mapping looks users up and writes links. *server.Users is one, Memory another.
 type Directory interface {
