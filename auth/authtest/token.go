@@ -94,28 +94,46 @@ func kidOrDefault(kid string) string {
 // Token mints a token. header is added to alg, typ and kid; it may be nil.
 func (s *Signer) Token(t testing.TB, header, claims map[string]any) string {
 	t.Helper()
+	token, err := s.token(header, claims)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
+// token is Token where there is no test to fail.
+func (s *Signer) token(header, claims map[string]any) (string, error) {
 	h := map[string]any{"alg": s.Alg, "typ": "JWT"}
 	if s.Kid != "" {
 		h["kid"] = s.Kid
 	}
 	maps.Copy(h, header)
-	encode := func(v any) string {
-		text, err := json.Marshal(v)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(text)
+	head, err := json.Marshal(h)
+	if err != nil {
+		return "", err
 	}
-	return s.Sign(t, encode(h), encode(claims))
+	payload, err := json.Marshal(claims)
+	if err != nil {
+		return "", err
+	}
+	return s.sign(string(head), string(payload))
 }
 
 // Sign mints a token of two texts, which need not be JSON: what a hostile issuer could write.
 func (s *Signer) Sign(t testing.TB, header, claims string) string {
 	t.Helper()
-	signing := base64.RawURLEncoding.EncodeToString([]byte(header)) + "." + base64.RawURLEncoding.EncodeToString([]byte(claims))
-	signature, err := s.method.Sign(signing, s.key)
+	token, err := s.sign(header, claims)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return signing + "." + base64.RawURLEncoding.EncodeToString(signature)
+	return token
+}
+
+func (s *Signer) sign(header, claims string) (string, error) {
+	signing := base64.RawURLEncoding.EncodeToString([]byte(header)) + "." + base64.RawURLEncoding.EncodeToString([]byte(claims))
+	signature, err := s.method.Sign(signing, s.key)
+	if err != nil {
+		return "", err
+	}
+	return signing + "." + base64.RawURLEncoding.EncodeToString(signature), nil
 }
