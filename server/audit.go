@@ -95,7 +95,8 @@ func eventsOf(old, doc *store.Doc) []string {
 	if !slices.Equal(before.roles, after.roles) {
 		events = append(events, "roles changed")
 	}
-	if before.disabled != after.disabled || before.totp != after.totp || before.second != after.second || before.oauth != after.oauth {
+	if before.disabled != after.disabled || before.totp != after.totp || before.second != after.second || before.oauth != after.oauth ||
+		!slices.Equal(before.identities, after.identities) {
 		events = append(events, "credentials changed")
 	}
 	return events

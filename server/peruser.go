@@ -102,6 +102,19 @@ func (s *Server) settleAllUsers(set *settings) {
 	}
 }
 
+// settleRegistered does for a user whom the directory wrote itself what write does for others.
+func (s *Server) settleRegistered(ctx context.Context, name string) error {
+	set := s.settings.Load()
+	if set == nil || !set.perUser.enabled {
+		return nil
+	}
+	db, err := s.store.DB(usersDatabase)
+	if err != nil {
+		return err
+	}
+	return s.settleUser(ctx, set, db, name)
+}
+
 // settleUser gives a user his database, or takes it away when he has gone.
 func (s *Server) settleUser(ctx context.Context, set *settings, users *store.DB, user string) error {
 	name := set.perUser.database(user)

@@ -102,6 +102,7 @@ func New(o Options) *Server {
 	s.started = s.now()
 	s.closing, s.close = context.WithCancel(context.Background())
 	s.exposition = s.prometheusHandler()
+	s.users.settle = s.settleRegistered
 	s.tasks.wait.Go(s.watchUsers)
 	return s
 }

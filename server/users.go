@@ -37,12 +37,16 @@ type Users struct {
 	known  map[string]knownUser
 	rehash sync.Map // names whose hash is being made anew
 	work   sync.WaitGroup
+
+	// settle gives a user who was registered or linked what [couch_peruser] promises. New sets it before the first request.
+	settle func(ctx context.Context, name string) error
 }
 
 // userSettings are the settings that the directory needs.
 type userSettings struct {
 	admins     map[string]password.Hash
-	conflicted bool // conflicted documents are taken
+	names      map[string]string // [admins] as it stands
+	conflicted bool              // conflicted documents are taken
 	policy     password.Policy
 	maxKnown   int
 }
@@ -69,11 +73,12 @@ func NewUsers(s *store.Store, log *slog.Logger) *Users {
 func (u *Users) Configure(snap *config.Snapshot) {
 	rules := &userSettings{
 		admins:     map[string]password.Hash{},
+		names:      snap.Section("admins"),
 		conflicted: snap.Bool(false, "allow_conflicted_user_docs", "chttpd_auth"),
 		policy:     PasswordPolicy(snap),
 		maxKnown:   int(positive(snap.Int(0, "max_objects", "chttpd_auth_cache"), maxKnownUsers)),
 	}
-	for name, value := range snap.Section("admins") {
+	for name, value := range rules.names {
 		if h, ok, err := password.ParseAdmin(value); ok && err == nil {
 			rules.admins[name] = h
 		}
@@ -152,7 +157,8 @@ func (u *Users) entry(rules *userSettings, db *store.DB, name string) (*auth.Use
 	if doc == nil {
 		return nil, auth.ErrUnknownUser
 	}
-	return &auth.User{Name: name, Roles: doc.roles, Password: doc.hash, TOTP: doc.totp, TOTPKey: doc.totpKey(), Disabled: doc.disabled}, nil
+	return &auth.User{Name: name, Roles: doc.roles, Password: doc.hash, TOTP: doc.totp, TOTPKey: doc.totpKey(), Disabled: doc.disabled,
+		Identities: doc.identities}, nil
 }
 
 // tokensOf is the member oauth of a user's document, as it stands; "" for none.
@@ -179,6 +185,8 @@ type userDoc struct {
 	second   string // the member totp, as it stands
 	oauth    string // the member oauth, as it stands
 	disabled bool
+
+	identities []auth.ForeignIdentity
 }
 
 // totpKey is the key of the second factor; one that cannot be read is the zero key, which matches no code.
@@ -269,6 +277,8 @@ func parseUser(body []byte) (*userDoc, error) {
 			u.oauth = string(value)
 		case "disabled":
 			u.disabled = string(value) == "true"
+		case "identities":
+			u.identities, _ = parseIdentities(value)
 		}
 		return nil
 	})

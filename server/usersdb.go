@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -169,7 +170,11 @@ func (s *Server) userRules(r *request) store.Check {
 			return forbidden(reason)
 		}
 		if !admin {
-			if reason := after.overreach(who, before); reason != "" {
+			present, err := presentFields(r.db, doc.ID)
+			if err != nil {
+				return err
+			}
+			if reason := cmp.Or(after.overreach(who, before), after.overreach(who, present)); reason != "" {
 				return forbidden(reason)
 			}
 		}
@@ -178,6 +183,18 @@ func (s *Server) userRules(r *request) store.Check {
 		}
 		return nil
 	}
+}
+
+// presentFields are those of a user document as it stands, nil for none. A replicated revision need not descend from it, and may still win.
+func presentFields(db *store.DB, id string) (*userFields, error) {
+	doc, err := db.Doc(id)
+	if errors.Is(err, store.ErrDeleted) || errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return parseUserFields(doc.Body)
 }
 
 // userFields are the members of a user document that the rules concern.
