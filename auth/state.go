@@ -13,20 +13,21 @@ var (
 
 // Record is one JSON object that a State keeps.
 type Record struct {
-	ID      string // some words with "/" between, such as "session/…"; bytes are compared
-	Body    []byte // the JSON object, kept as it is; must not be changed
+	ID      string // some words with "/" between, such as "session/…", at most 256 bytes; bytes are compared
+	Body    []byte // the JSON object, at most 128 KiB, kept as it is; one that a State returned must not be changed
 	Version string // what Put compares: "" for a record that is to be made
 }
 
 // State is where sign-on keeps what must outlive the process: sessions, access tokens, device keys. Only hashes of secrets are put into it, but for the keys
-// of devices that sign with a shared secret. Implementations are safe for concurrent use. [MemoryState] is one; package authtest tests the contract.
+// of devices that sign with a shared secret. Implementations are safe for concurrent use. [MemoryState] is one; authtest.TestState tests the contract.
+// A call whose ctx has ended before fails with ctx's error and changes nothing.
 type State interface {
 	// Get returns the record of id, or ErrNoRecord.
 	Get(ctx context.Context, id string) (Record, error)
 	// Put stores r and returns its new Version, when it is durable. It fails with ErrRecordChanged when r.Version is not the present one:
 	// "" when there is such a record already, another when it was changed or deleted.
 	Put(ctx context.Context, r Record) (version string, err error)
-	// Delete removes the record of id, durably, whatever its version; ErrNoRecord when there is none.
+	// Delete removes the record of id, durably, whatever its version; ErrNoRecord when there is none. Of several at once, one succeeds.
 	Delete(ctx context.Context, id string) error
 	// List returns at most limit records whose ids begin with prefix and come after the id after, in the order of ids.
 	List(ctx context.Context, prefix, after string, limit int) ([]Record, error)
