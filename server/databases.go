@@ -171,6 +171,9 @@ func (s *Server) names(n nameRange, fn func(name string) error) error {
 			return err
 		}
 		for _, name := range page {
+			if isHidden(name) {
+				continue
+			}
 			over := n.hasTo && name > n.to
 			// inclusive_end concerns where the listing ends, which is the lower key when it runs backwards.
 			if n.hasTo && !n.inclusive && !n.descending && name == n.to || !n.inclusive && n.descending && n.from != "" && name == n.from {
@@ -234,7 +237,7 @@ func (s *Server) databasesInfo(r *request) error {
 		if err == nil {
 			info, err = db.Info()
 		}
-		if err != nil {
+		if err != nil || isHidden(name) {
 			body = append(body, `,"error":"not_found"}`...)
 			return nil
 		}

@@ -95,7 +95,7 @@ func (src updatesSource) read(_ context.Context, f *feed, since uint64) (at uint
 		}
 		u := &updates[i]
 		since = u.Seq
-		if strings.HasPrefix(u.Name, "_") && !isSystemDatabase(u.Name) {
+		if isHidden(u.Name) {
 			continue
 		}
 		f.open()

@@ -43,6 +43,9 @@ func newTestServer(t testing.TB, settings ...string) *testServer {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := FurnishState(t.Context(), st); err != nil {
+		t.Fatal(err)
+	}
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	users := NewUsers(st, log)
 	hash, err := password.Policy{Scheme: password.PBKDF2, PRF: "sha256", Iterations: 1, MinIterations: 1}.New("secret", "")

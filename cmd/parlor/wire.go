@@ -84,6 +84,9 @@ func furnish(ctx context.Context, st *store.Store) error {
 			return fmt.Errorf("database %s: %w", name, err)
 		}
 	}
+	if err := server.FurnishState(ctx, st); err != nil {
+		return fmt.Errorf("sign-on's records: %w", err)
+	}
 	return server.FurnishUsers(ctx, st)
 }
 
