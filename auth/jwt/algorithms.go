@@ -1,7 +1,10 @@
 package jwt
 
 import (
+	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
+	"crypto/rsa"
 
 	gojwt "github.com/golang-jwt/jwt/v5"
 )
@@ -43,4 +46,19 @@ var algorithms = map[string]algorithm{
 	"ES384": {familyEC, gojwt.SigningMethodES384, elliptic.P384(), badSignature},
 	"ES512": {familyEC, gojwt.SigningMethodES512, elliptic.P521(), badSignature},
 	"EdDSA": {familyEdDSA, gojwt.SigningMethodEdDSA, nil, badSignature},
+}
+
+// takes reports whether a key is of the kind that the algorithm is for: no public key is a secret, and a curve has one ES algorithm.
+func (a *algorithm) takes(key any) bool {
+	switch key := key.(type) {
+	case []byte:
+		return a.family == familyHMAC
+	case *rsa.PublicKey:
+		return a.family == familyRSA
+	case *ecdsa.PublicKey:
+		return a.family == familyEC && key.Curve == a.curve
+	case ed25519.PublicKey:
+		return a.family == familyEdDSA
+	}
+	return false
 }

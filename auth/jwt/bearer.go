@@ -29,26 +29,12 @@
 package jwt
 
 import (
-	"crypto/ecdsa"
-	"crypto/sha256"
-	"errors"
 	"fmt"
-	"math"
 	"net/http"
 	"net/netip"
 	"time"
 
-	"github.com/maypok86/otter/v2"
-
 	"github.com/parlordb/parlor/auth"
-)
-
-const (
-	maxRemembered = 10_000
-	maxFailures   = 1_000
-
-	rememberFor        = 5 * time.Minute
-	rememberFailureFor = 5 * time.Second
 )
 
 var _ auth.Method = (*Bearer)(nil)
@@ -70,30 +56,21 @@ type Options struct {
 
 // Bearer is the Method "jwt". It is immutable and safe for concurrent use.
 type Bearer struct {
-	o        Options
-	path     []string
-	verified *otter.Cache[tokenHash, *verified]
-	failed   *otter.Cache[tokenHash, *failure]
+	o      Options
+	rules  rules
+	path   Path
+	memory memory[*verified]
 }
 
-type tokenHash [sha256.Size]byte
-
-// verified is a token whose signature was right. Its times are to be checked at each use.
+// verified is a token whose signature was right.
 type verified struct {
 	id       auth.Identity
 	exp, nbf float64 // Unix seconds; NaN when the token does not say
-	until    int64   // Unix seconds
-}
-
-// failure is a token whose signature was wrong.
-type failure struct {
-	refusal error
-	until   int64 // Unix seconds
 }
 
 // NewBearer returns a Bearer. It fails when RolesPath or Leeway cannot be meant.
 func NewBearer(o Options) (*Bearer, error) {
-	path, err := parsePath(o.RolesPath)
+	path, err := ParsePath(o.RolesPath)
 	if err != nil {
 		return nil, err
 	}
@@ -112,14 +89,7 @@ func NewBearer(o Options) (*Bearer, error) {
 	if o.Client == nil {
 		o.Client = auth.Peer
 	}
-	// Entries carry their own age, so the caches need no goroutine: not to expire them, and not to keep their bounds.
-	here := func(f func()) { f() }
-	return &Bearer{
-		o:        o,
-		path:     path,
-		verified: otter.Must(&otter.Options[tokenHash, *verified]{MaximumSize: maxRemembered, Executor: here}),
-		failed:   otter.Must(&otter.Options[tokenHash, *failure]{MaximumSize: maxFailures, Executor: here}),
-	}, nil
+	return &Bearer{o: o, rules: rules{o.Required, o.Leeway}, path: path, memory: newMemory[*verified]()}, nil
 }
 
 // Name implements auth.Method.
@@ -140,48 +110,27 @@ func (b *Bearer) Verify(token string) (auth.Identity, error) { return b.check(to
 
 // check verifies a token that came with r, nil for one that came otherwise.
 func (b *Bearer) check(token string, r *http.Request) (auth.Identity, error) {
-	if len(token) > maxToken {
-		return auth.Identity{}, refuse(http.StatusBadRequest, "Authentication token is too long").About(b.Name(), "", "")
+	hash, err := hashToken(token)
+	if err != nil {
+		return auth.Identity{}, err
 	}
-	var stack [1024]byte
-	hash := tokenHash(sha256.Sum256(append(stack[:0], token...)))
 	now := b.o.Now().Unix()
-	if v, ok := b.verified.GetIfPresent(hash); ok && now < v.until {
-		if err := b.inTime(v.exp, v.nbf, now); err != nil {
+	if v, ok := b.memory.recall(hash, now); ok {
+		if err := b.rules.inTime(v.exp, v.nbf, now); err != nil {
 			return auth.Identity{}, claimed{v.id.Name, v.id.Credential}.in(err)
 		}
 		return v.id, nil
 	}
-	if f, ok := b.failed.GetIfPresent(hash); ok && now < f.until {
-		return auth.Identity{}, f.refusal
+	if err := b.memory.refusal(hash, now); err != nil {
+		return auth.Identity{}, err
 	}
 	var said claimed
 	v, err := b.verify(token, now, r, &said)
-	if wrong, ok := errors.AsType[*signatureError](err); ok {
-		err = said.in(wrong.Refusal)
-		b.failed.Set(hash, &failure{err, now + int64(rememberFailureFor/time.Second)})
-		return auth.Identity{}, err
-	}
 	if err != nil {
-		return auth.Identity{}, said.in(err)
+		return auth.Identity{}, b.memory.refused(hash, now, said, err)
 	}
-	v.until = now + int64(rememberFor/time.Second)
-	b.verified.Set(hash, v)
+	b.memory.keep(hash, now, v)
 	return v.id, nil
-}
-
-// signatureError is the one failure that costs enough to be remembered. It does not depend on the time.
-type signatureError struct{ *auth.Refusal }
-
-// claimed is what a token says of itself, for the operator to read when it is refused. Nothing has proved it.
-type claimed struct{ user, key string }
-
-// in puts it into a refusal.
-func (c claimed) in(err error) error {
-	if refusal, ok := err.(*auth.Refusal); ok {
-		return refusal.About("jwt", c.user, c.key)
-	}
-	return err
 }
 
 // verify goes through spec §4.2 step by step, and notes what the token says of itself as soon as that is known.
@@ -199,9 +148,8 @@ func (b *Bearer) verify(token string, now int64, r *http.Request, said *claimed)
 	if err != nil {
 		return nil, err
 	}
-	sub := claims.get("sub")
-	said.user, _ = str(sub)
-	exp, nbf, err := b.checkClaims(&h, claims, now)
+	said.user, _ = str(claims.get("sub"))
+	exp, nbf, err := b.rules.check(&h, claims, now)
 	if err != nil {
 		return nil, err
 	}
@@ -213,31 +161,20 @@ func (b *Bearer) verify(token string, now int64, r *http.Request, said *claimed)
 	if err != nil {
 		return nil, err
 	}
-	switch {
-	case sub == nil:
-		return nil, refuse(http.StatusUnauthorized, "Token missing sub claim.")
-	case said.user == "": // or no string at all
-		return nil, refuse(http.StatusBadRequest, "Invalid sub claim")
+	sub, err := subject(claims)
+	if err != nil {
+		return nil, err
 	}
-	expires := expiry(exp + b.leeway())
-	id := auth.Identity{Name: said.user, Roles: roles, Method: b.Name(), Credential: k.name, Expires: expires}
+	id := auth.Identity{Name: sub, Roles: roles, Method: b.Name(), Credential: k.name, Expires: b.rules.expires(exp)}
 	return &verified{id: id, exp: exp, nbf: nbf}, nil
 }
 
-// verifySignature checks a signature at the cost of the client's budget, which a right one gets back.
+// verifySignature checks a signature at the cost of the client's budget.
 func (b *Bearer) verifySignature(h *header, signed, signature string, r *http.Request) (*key, error) {
 	if b.o.Budget == nil || r == nil {
 		return b.o.Keys.verify(h, signed, signature)
 	}
-	giveBack, err := b.o.Budget.Take(b.o.Client(r))
-	if err != nil {
-		return nil, err
-	}
-	k, err := b.o.Keys.verify(h, signed, signature)
-	if wrong := (*signatureError)(nil); !errors.As(err, &wrong) {
-		giveBack()
-	}
-	return k, err
+	return atCost(b.o.Budget, b.o.Client(r), func() (*key, error) { return b.o.Keys.verify(h, signed, signature) })
 }
 
 // verify checks a signature with the key that the header selects, and returns that key.
@@ -264,116 +201,8 @@ func (k *Keys) find(h *header) (*key, error) {
 	case found.alg != "" && found.alg != h.algName:
 		return nil, refuse(http.StatusBadRequest, "Key is not for this alg")
 	}
-	if public, ok := found.public.(*ecdsa.PublicKey); ok && public.Curve != h.alg.curve {
+	if !h.alg.takes(found.public) {
 		return nil, refuse(http.StatusBadRequest, "Key is not for this alg")
 	}
 	return found, nil
-}
-
-// checkClaims is steps 8 to 12 of spec §4.2, then the claims that only Parlor can require. A claim that is not there has the time NaN.
-func (b *Bearer) checkClaims(h *header, claims object, now int64) (exp, nbf float64, err error) {
-	if claim := b.o.Required.find("iss"); claim != nil {
-		if err := checkClaim(claims.get("iss"), claim); err != nil {
-			return 0, 0, err
-		}
-	}
-	if b.o.Required.find("iat") != nil {
-		switch v := claims.get("iat"); {
-		case v == nil:
-			return 0, 0, refuse(http.StatusBadRequest, "Missing iat claim")
-		case !integer(v):
-			return 0, 0, refuse(http.StatusBadRequest, "Invalid iat claim")
-		}
-	}
-	if nbf, err = b.time(claims, "nbf"); err != nil {
-		return 0, 0, err
-	}
-	if err := b.inTime(math.NaN(), nbf, now); err != nil {
-		return 0, 0, err
-	}
-	if exp, err = b.time(claims, "exp"); err != nil {
-		return 0, 0, err
-	}
-	if err := b.inTime(exp, math.NaN(), now); err != nil {
-		return 0, 0, err
-	}
-	if claim := b.o.Required.find("kid"); claim != nil {
-		if !h.hasKid {
-			return 0, 0, refuse(http.StatusBadRequest, "Missing kid claim")
-		}
-		if claim.Values != nil && !oneOf(h.members.get("kid"), claim.Values, false) {
-			return 0, 0, refuse(http.StatusBadRequest, "Invalid kid claim")
-		}
-	}
-	for i := range b.o.Required {
-		switch claim := &b.o.Required[i]; claim.Name {
-		case "typ", "iss", "iat", "nbf", "exp", "kid":
-		default:
-			if err := checkClaim(claims.get(claim.Name), claim); err != nil {
-				return 0, 0, err
-			}
-		}
-	}
-	return exp, nbf, nil
-}
-
-// checkClaim holds a claim's value against what is required of it.
-func checkClaim(v []byte, claim *Claim) error {
-	if v == nil {
-		return refuse(http.StatusBadRequest, "Missing "+claim.Name+" claim")
-	}
-	valid := string(v) != "null"
-	if claim.Name == "iss" {
-		issuer, ok := str(v)
-		valid = ok && issuer != ""
-	}
-	if claim.Values != nil {
-		valid = oneOf(v, claim.Values, claim.Name == "aud")
-	}
-	if !valid {
-		return refuse(http.StatusBadRequest, "Invalid "+claim.Name+" claim")
-	}
-	return nil
-}
-
-// time reads a NumericDate (RFC 7519 §2), NaN when it is neither there nor required.
-func (b *Bearer) time(claims object, name string) (float64, error) {
-	v := claims.get(name)
-	if v == nil {
-		if b.o.Required.find(name) != nil {
-			return 0, refuse(http.StatusBadRequest, "Missing "+name+" claim")
-		}
-		return math.NaN(), nil
-	}
-	seconds, ok := number(v)
-	if !ok {
-		return 0, refuse(http.StatusBadRequest, "Invalid "+name+" claim")
-	}
-	return seconds, nil
-}
-
-// inTime compares with whole seconds, strictly on both sides, as CouchDB does. No comparison with NaN holds.
-func (b *Bearer) inTime(exp, nbf float64, now int64) error {
-	leeway := b.leeway()
-	if nbf >= float64(now)+leeway {
-		// CouchDB's nbf must be before now; with a leeway, before now and the leeway.
-		return refuse(http.StatusUnauthorized, "nbf not in past")
-	}
-	if exp <= float64(now)-leeway {
-		return refuse(http.StatusUnauthorized, "exp not in future")
-	}
-	return nil
-}
-
-// leeway is in whole seconds, as the times that it is added to.
-func (b *Bearer) leeway() float64 { return float64(b.o.Leeway / time.Second) }
-
-// expiry is a NumericDate as a time; none, and one beyond the year 9999, is the zero Time: it does not end.
-func expiry(exp float64) time.Time {
-	const year10000 = 253402300800
-	if math.IsNaN(exp) || exp >= year10000 {
-		return time.Time{}
-	}
-	whole, fraction := math.Modf(exp)
-	return time.Unix(int64(whole), int64(fraction*1e9))
 }

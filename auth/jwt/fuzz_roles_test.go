@@ -19,7 +19,7 @@ func FuzzRolesPath(f *testing.F) {
 		return strings.Join(names, ".")
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		path, err := parsePath(text)
+		path, err := ParsePath(text)
 		if err != nil {
 			if path != nil {
 				t.Fatalf("%q: %q beside %v", text, path, err)
@@ -39,7 +39,7 @@ func FuzzRolesPath(f *testing.F) {
 				return
 			}
 		}
-		if again, err := parsePath(write(names)); err != nil || !slices.Equal(again, names) {
+		if again, err := ParsePath(write(names)); err != nil || !slices.Equal(again, names) {
 			t.Fatalf("%q, written %q, is %q, %v", names, write(names), again, err)
 		}
 	})

@@ -4,14 +4,19 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
-// parsePath splits roles_claim_path at its dots; "\." stands for a dot in a name (spec §4.5). "" is no path.
-func parsePath(text string) ([]string, error) {
+// Path is where in a token's claims a value is: the names of nested members, from the outside in. A nil Path is nowhere.
+type Path []string
+
+// ParsePath splits a setting such as `realm_access.roles` at its dots; `\.` stands for a dot in a name (spec §4.5). "" is the nil Path.
+func ParsePath(text string) (Path, error) {
 	if text == "" {
 		return nil, nil
 	}
-	var path []string
+	var path Path
 	for part, rest := "", text; ; {
 		before, after, found := strings.Cut(rest, ".")
 		part += before
@@ -31,39 +36,64 @@ func parsePath(text string) ([]string, error) {
 	}
 }
 
-// roles finds a token's roles by path or, without one, by name.
-func (b *Bearer) roles(claims object) ([]string, error) {
-	if len(b.path) == 0 {
-		v := claims.get(b.o.RolesName)
-		if v == nil {
-			return []string{}, nil
-		}
-		return parseRoles(v)
+// Find returns the value that is there in a JSON object, nil when there is none.
+func (p Path) Find(claims jsontext.Value) jsontext.Value {
+	if len(p) == 0 {
+		return nil
 	}
-	for i, name := range b.path {
+	o, err := parseObject(claims)
+	if err != nil {
+		return nil
+	}
+	v, _ := p.find(o)
+	return v
+}
+
+// find fails with CouchDB's words for what is not there. The Path is not empty.
+func (p Path) find(claims object) (jsontext.Value, error) {
+	for _, name := range p[:len(p)-1] {
 		v := claims.get(name)
 		if v == nil {
 			return nil, refuse(http.StatusNotFound, "missing json key: "+name)
-		}
-		if i == len(b.path)-1 {
-			return parseRoles(v)
 		}
 		var err error
 		if claims, err = parseObject(v); err != nil {
 			return nil, refuse(http.StatusNotFound, "json_mismatch")
 		}
 	}
-	panic("unreachable: the path has a last name")
+	last := p[len(p)-1]
+	if v := claims.get(last); v != nil {
+		return v, nil
+	}
+	return nil, refuse(http.StatusNotFound, "missing json key: "+last)
 }
 
-// parseRoles reads an array of strings, or a string with commas between the roles.
-func parseRoles(v []byte) ([]string, error) {
+// roles finds a token's roles by path or, without one, by name.
+func (b *Bearer) roles(claims object) ([]string, error) {
+	v := claims.get(b.o.RolesName)
+	if len(b.path) > 0 {
+		var err error
+		if v, err = b.path.find(claims); err != nil {
+			return nil, err
+		}
+	} else if v == nil {
+		return []string{}, nil
+	}
+	roles, ok := ParseRoles(v)
+	if !ok {
+		return nil, refuse(http.StatusBadRequest, "Malformed token")
+	}
+	return roles, nil
+}
+
+// ParseRoles reads an array of strings, or a string with commas between the roles. ok is false for anything else.
+func ParseRoles(v jsontext.Value) (roles []string, ok bool) {
 	if list, ok := strs(v); ok {
-		return list, nil
+		return list, true
 	}
 	s, ok := str(v)
 	if !ok {
-		return nil, refuse(http.StatusBadRequest, "Malformed token")
+		return nil, false
 	}
 	// CouchDB drops the blanks around commas and the empty roles at the end, but keeps those of a text without a comma.
 	const blanks = " \t\n\v\f\r"
@@ -79,5 +109,5 @@ func parseRoles(v []byte) ([]string, error) {
 	for hasComma := len(list) > 1; hasComma && len(list) > 0 && list[len(list)-1] == ""; {
 		list = list[:len(list)-1]
 	}
-	return list, nil
+	return list, true
 }
