@@ -47,6 +47,14 @@ type header struct {
 // keyName is the name in a set of the key that the header selects.
 func (h *header) keyName() string { return string(h.alg.family) + ":" + h.kid }
 
+// given is the kid that the header holds, "" for none.
+func (h *header) given() string {
+	if !h.hasKid {
+		return ""
+	}
+	return h.kid
+}
+
 // split takes a token apart at its two dots.
 func split(token string) (head, payload, signature string, ok bool) {
 	head, rest, ok := strings.Cut(token, ".")
