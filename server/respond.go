@@ -85,7 +85,9 @@ func (s *Server) refuse(r *request, err error) {
 		h.Del(name)
 	}
 	h["Content-Type"] = applicationJSON
-	h["Cache-Control"] = mustRevalidate
+	if h.Get("Cache-Control") != noStore {
+		h["Cache-Control"] = mustRevalidate
+	}
 	for name, values := range e.Header {
 		h[name] = values
 	}

@@ -70,6 +70,7 @@ type Server struct {
 	settings   atomic.Pointer[settings]
 	security   securityCache
 	validators validatorCache
+	logins     loginCodes          // of apps that live elsewhere
 	bodies     *semaphore.Weighted // bytes of request bodies held in memory
 	counters   counters
 	requests   sync.Pool    // of *request

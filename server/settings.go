@@ -13,10 +13,8 @@ import (
 
 // settings are what handlers need of the configuration, read once for each change of it. They are never changed.
 type settings struct {
-	snap      *config.Snapshot
-	cookies   *auth.Cookies    // nil when sessions are kept
-	sessions  *auth.Sessions   // nil when cookies are all there is
-	providers []*oidc.Provider // by order
+	snap *config.Snapshot
+	signOnSettings
 
 	serverHeader []string
 	uuid         string
@@ -62,6 +60,32 @@ type settings struct {
 	pagePolicy       string // Content-Security-Policy of /_utils
 }
 
+// signOnSettings say what makes sessions, and where users log in.
+type signOnSettings struct {
+	cookies     *auth.Cookies    // nil when sessions are kept
+	sessions    *auth.Sessions   // nil when cookies are all there is
+	providers   []*oidc.Provider // by order
+	publicURL   string           // [parlor] public_url, without a slash at its end; "" when it is not set
+	syncGateway bool             // Sync Gateway's paths are answered
+}
+
+// newSignOn refuses what needs sessions that are kept, where there are none.
+func newSignOn(snap *config.Snapshot, on SignOn) (set signOnSettings, err error) {
+	set = signOnSettings{
+		cookies: on.Cookies, sessions: on.Sessions, providers: inOrder(on.Providers),
+		syncGateway: snap.Bool(false, "sync_gateway_api", "parlor"),
+	}
+	switch {
+	case on.Sessions != nil:
+	case len(on.Providers) > 0:
+		return set, &config.ValueError{Reason: "[oidc:" + on.Providers[0].Name() + "] needs [parlor_session] store = tracked"}
+	case set.syncGateway:
+		return set, &config.ValueError{Reason: "[parlor] sync_gateway_api needs [parlor_session] store = tracked"}
+	}
+	set.publicURL, err = readPublicURL(snap)
+	return set, err
+}
+
 // defaultSecurities are the values of [couchdb] default_security.
 var defaultSecurities = map[string]string{
 	"admin_only":  `{"members":{"roles":["_admin"]},"admins":{"roles":["_admin"]}}`,
@@ -91,8 +115,12 @@ func newSettings(snap *config.Snapshot, on SignOn, version string) (*settings, e
 	if err != nil {
 		return nil, err
 	}
+	signOn, err := newSignOn(snap, on)
+	if err != nil {
+		return nil, err
+	}
 	set := &settings{
-		snap: snap, cookies: on.Cookies, sessions: on.Sessions, providers: inOrder(on.Providers),
+		snap: snap, signOnSettings: signOn,
 		serverHeader:             serverHeader(snap, version),
 		uuid:                     snap.String("", "uuid", "couchdb"),
 		nodeName:                 snap.String("nonode@nohost", "node_name", "parlor"),
