@@ -56,9 +56,9 @@ type Cookies struct {
 	users   Users
 	o       CookieOptions
 	digests []digest
-	tail    string // the attributes from Domain on
 
-	verified *otter.Cache[cookieHash, *verifiedCookie]
+	attributes cookieAttributes
+	verified   *otter.Cache[cookieHash, *verifiedCookie]
 }
 
 // maxCookies bounds how many cookies are remembered.
@@ -90,8 +90,12 @@ func NewCookies(users Users, o CookieOptions) (*Cookies, error) {
 	if o.Algorithms == nil {
 		o.Algorithms = []string{"sha256", "sha"}
 	}
+	attributes, err := newCookieAttributes(o.SessionOnly, o.Domain, o.SameSite)
+	if err != nil {
+		return nil, err
+	}
 	c := &Cookies{
-		users: users, digests: digestsNamed(o.Algorithms),
+		users: users, digests: digestsNamed(o.Algorithms), attributes: attributes,
 		verified: otter.Must(&otter.Options[cookieHash, *verifiedCookie]{MaximumSize: maxCookies, Executor: func(f func()) { f() }}),
 	}
 	for _, s := range o.Secrets {
@@ -100,21 +104,6 @@ func NewCookies(users Users, o CookieOptions) (*Cookies, error) {
 		}
 	}
 	o.Secrets, c.o = c.o.Secrets, o
-	if o.Domain != "" {
-		if strings.Trim(o.Domain, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-") != "" {
-			return nil, fmt.Errorf("cookie domain %q is no host name", o.Domain)
-		}
-		c.tail = "; Domain=" + o.Domain
-	}
-	c.tail += "; Path=/; HttpOnly"
-	switch strings.ToLower(o.SameSite) {
-	case "none":
-		c.tail += "; SameSite=None"
-	case "lax":
-		c.tail += "; SameSite=Lax"
-	case "strict":
-		c.tail += "; SameSite=Strict"
-	}
 	return c, nil
 }
 
@@ -123,7 +112,7 @@ func (c *Cookies) Name() string { return "cookie" }
 
 // Authenticate implements Method.
 func (c *Cookies) Authenticate(r *http.Request) (Identity, error) {
-	text := cookieValue(r.Header["Cookie"])
+	text := cookieValue(r.Header["Cookie"], CookieName)
 	if text == "" {
 		return Identity{}, ErrNoCredentials
 	}
@@ -201,36 +190,12 @@ func (c *Cookies) Issue(u *User, secure bool) string {
 	value = append(value, strings.ToUpper(strconv.FormatInt(now.Unix(), 16))...)
 	mac := sign(c.digests[0], c.o.Secrets[0].Value, u.Password.Salt, value)
 	value = append(append(value, ':'), mac...)
-	return c.header(base64.RawURLEncoding.EncodeToString(value), now.Add(c.o.Timeout), c.o.Timeout, secure)
+	return c.attributes.set(CookieName, base64.RawURLEncoding.EncodeToString(value), now.Add(c.o.Timeout), c.o.Timeout, secure)
 }
 
 // Clear returns a Set-Cookie header value that signs out. Unlike CouchDB's it makes the browser forget the cookie at once.
 func (c *Cookies) Clear(secure bool) string {
-	// In CouchDB's form, but with a date that has gone by; a session cookie too must say so to be removed.
-	s := CookieName + "=; Version=1; Expires=Thu, 01-Jan-1970 00:00:00 GMT; Max-Age=0"
-	if secure {
-		s += "; Secure"
-	}
-	return s + c.tail
-}
-
-// header writes the attributes in CouchDB's order and form (spec §3.5).
-func (c *Cookies) header(value string, expires time.Time, maxAge time.Duration, secure bool) string {
-	var stack [256]byte
-	b := append(stack[:0], CookieName+"="...)
-	b = append(b, value...)
-	b = append(b, "; Version=1"...)
-	if !c.o.SessionOnly {
-		b = append(b, "; Expires="...)
-		b = expires.UTC().AppendFormat(b, "Mon, 02-Jan-2006 15:04:05 GMT")
-		b = append(b, "; Max-Age="...)
-		b = strconv.AppendInt(b, int64(maxAge/time.Second), 10)
-	}
-	if secure {
-		b = append(b, "; Secure"...)
-	}
-	b = append(b, c.tail...)
-	return string(b)
+	return c.attributes.clear(CookieName, secure)
 }
 
 // cookieToken is the content of a cookie.
@@ -294,24 +259,4 @@ func sign(d digest, secret, salt string, message []byte) []byte {
 	mac := hmac.New(d.new, key)
 	mac.Write(message)
 	return mac.Sum(key)[len(key):]
-}
-
-// cookieValue finds the first session cookie in Cookie headers, without its quotes. net/http's own parser drops values
-// with bytes that it does not like; they must be seen to be refused.
-func cookieValue(headers []string) string {
-	for _, header := range headers {
-		for header != "" {
-			var pair string
-			pair, header, _ = strings.Cut(header, ";")
-			name, value, found := strings.Cut(pair, "=")
-			if found && strings.TrimSpace(name) == CookieName {
-				value = strings.TrimSpace(value)
-				if n := len(value); n >= 2 && value[0] == '"' && value[n-1] == '"' {
-					value = value[1 : n-1]
-				}
-				return value
-			}
-		}
-	}
-	return ""
 }
