@@ -19,7 +19,7 @@ func (s *Store) Check(ctx context.Context) (problems []string, err error) {
 		return nil, err
 	}
 	defer sn.release()
-	c := &checker{ctx: ctx, r: sn, ids: make(map[uint64]string)}
+	c := &checker{ctx: ctx, r: sn, ids: make(map[uint64]string), trashed: make(map[uint64]bool)}
 	if err := c.store(); err != nil {
 		return c.problems, err
 	}
@@ -32,6 +32,7 @@ type checker struct {
 	r        pebble.Reader
 	problems []string
 	ids      map[uint64]string // database names
+	trashed  map[uint64]bool   // which of them are kept copies
 	pending  map[fileID]bool   // uploads under way
 	updates  map[uint64]Update
 	newest   uint64 // of the update log
@@ -72,24 +73,7 @@ func (c *checker) store() error {
 	if err := c.updateLog(); err != nil {
 		return err
 	}
-	var names []string
-	err := c.each(within([]byte{keyName}), func(key, value []byte) error {
-		n, err := decodeName(value)
-		if err != nil {
-			return err
-		}
-		name := string(key[1:])
-		if other, ok := c.ids[n.id]; ok {
-			c.report("databases %s and %s have the same number %d", other, name, n.id)
-		}
-		if n.id >= c.nextID {
-			c.report("database %s has the number %d, the next is said to be %d", name, n.id, c.nextID)
-		}
-		c.ids[n.id] = name
-		names = append(names, name)
-		return nil
-	})
-	if err != nil {
+	if err := c.names(); err != nil {
 		return err
 	}
 	for id, name := range c.ids {
@@ -101,6 +85,37 @@ func (c *checker) store() error {
 		c.report("entry %d of the update log (%s) is of no database that it could be of: %s", u.Seq, u.Type, u.Name)
 	}
 	return c.strangers()
+}
+
+// names notes the databases, and the copies that are kept of discarded ones.
+func (c *checker) names() error {
+	note := func(name string, n nameRecord) {
+		if other, ok := c.ids[n.id]; ok {
+			c.report("databases %s and %s have the same number %d", other, name, n.id)
+		}
+		if n.id >= c.nextID {
+			c.report("database %s has the number %d, the next is said to be %d", name, n.id, c.nextID)
+		}
+		c.ids[n.id] = name
+	}
+	err := c.each(within([]byte{keyName}), func(key, value []byte) error {
+		n, err := decodeName(value)
+		if err == nil {
+			note(string(key[1:]), n)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return c.each(within([]byte{keyTrash}), func(key, value []byte) error {
+		t, err := decodeTrash(value)
+		if err == nil {
+			note(string(key[1:]), t.nameRecord)
+			c.trashed[t.id] = true
+		}
+		return err
+	})
 }
 
 // uploads notes the attachments whose chunks may be there without a revision.
@@ -223,7 +238,12 @@ func (c *checker) database(id uint64, name string) error {
 		d.say("%v", err)
 		return nil
 	}
-	if u, ok := c.updates[d.state.update]; !ok || u.Name != name || u.Type == "deleted" {
+	if u, ok := c.updates[d.state.update]; c.trashed[id] {
+		d.name = "the copy of " + name
+		if d.state.update != 0 {
+			d.say("it has the entry %d of the update log", d.state.update)
+		}
+	} else if !ok || u.Name != name || u.Type == "deleted" {
 		d.say("its entry %d of the update log is %+v", d.state.update, u)
 	}
 	delete(c.updates, d.state.update)
@@ -505,7 +525,7 @@ func (d *dbChecker) kinds() error {
 		return err
 	}
 	defer it.Close()
-	known := string([]byte{kindAttachment, kindBody, kindSecurity, kindDoc, kindGarbage, kindChunk, kindLocal, kindPurge, kindRow, kindState})
+	known := string([]byte{kindAttachment, kindBody, kindSecurity, kindProperties, kindDoc, kindGarbage, kindChunk, kindLocal, kindPurge, kindRow, kindState})
 	for ok := it.First(); ok; {
 		if len(it.Key()) < dbKeyLen {
 			d.say("key %x is of no kind", it.Key())

@@ -191,7 +191,7 @@ type work struct {
 	dirty  bool // the state must be written
 	gone   bool // the database is deleted
 
-	security []byte // the new _security, nil when it stays
+	security, properties []byte // what replaces these, nil for what stays
 }
 
 // rowChange is a document that changed its place in the order of changes; 0 for none before, or none after.

@@ -74,6 +74,10 @@ func (s *Store) compactLoop() {
 	for {
 		select {
 		case <-wake:
+		case <-s.disk.short:
+			if err := s.relieve(); err != nil && !errors.Is(err, ErrClosed) {
+				s.log.Warn("making room", "error", err)
+			}
 		case <-s.closing:
 			return
 		}

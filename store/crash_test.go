@@ -23,6 +23,7 @@ type witness struct {
 	seen   map[uint64]seenRow
 	locals map[string]uint64
 	names  map[string]bool // databases created, and whether they still are
+	trash  map[string]bool // databases discarded, and whether their copies are still kept
 	pause  *sync.RWMutex   // held while what a crash has left is looked at
 }
 
@@ -34,7 +35,7 @@ type seenRow struct {
 func (w *witness) snapshot() *witness {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return &witness{acked: maps.Clone(w.acked), seen: maps.Clone(w.seen), locals: maps.Clone(w.locals), names: maps.Clone(w.names)}
+	return &witness{acked: maps.Clone(w.acked), seen: maps.Clone(w.seen), locals: maps.Clone(w.locals), names: maps.Clone(w.names), trash: maps.Clone(w.trash)}
 }
 
 func (w *witness) note(fn func()) {
@@ -97,6 +98,29 @@ func (w *witness) side(ctx context.Context, s *Store, db *DB, writer, n int) {
 	}
 	if n%27 == 0 {
 		_ = db.Compact(ctx)
+	}
+	w.discard(ctx, s, fmt.Sprintf("kept%d-%d", writer, n), n%18 == 0)
+}
+
+// discard makes a database, discards it, and perhaps brings it back.
+func (w *witness) discard(ctx context.Context, s *Store, name string, restore bool) {
+	db, err := s.CreateWith(ctx, name, nil, []byte(name))
+	if err != nil {
+		return
+	}
+	if _, err := db.Put(ctx, Write{Doc: Doc{ID: "doc", Body: []byte(`{}`)}}, nil); err != nil || s.Discard(ctx, name, true) != nil {
+		return
+	}
+	w.note(func() { w.trash[name], w.names[name] = true, false })
+	if !restore {
+		return
+	}
+	w.note(func() {
+		delete(w.trash, name)
+		delete(w.names, name)
+	})
+	if _, err := s.Restore(ctx, name, name); err == nil {
+		w.note(func() { w.trash[name], w.names[name] = false, true })
 	}
 }
 
@@ -184,6 +208,22 @@ func (w *witness) survivingRest(t *testing.T, s *Store, db *DB) {
 			t.Fatalf("database %s: %v, want it there: %v", name, err, there)
 		}
 	}
+	for name, kept := range w.trash {
+		switch c, err := s.TrashedCopy(name); {
+		case kept && (err != nil || string(c.Properties) != name || c.DocCount != 1):
+			t.Fatalf("the copy of %s: %+v, %v", name, c, err)
+		case !kept && !errors.Is(err, ErrNoDatabase):
+			t.Fatalf("the copy of %s, which was restored: %v", name, err)
+		case !kept:
+			db, err := s.DB(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := db.Doc("doc"); err != nil {
+				t.Fatalf("a document of %s, which was restored: %v", name, err)
+			}
+		}
+	}
 }
 
 func TestCrash(t *testing.T) {
@@ -191,7 +231,7 @@ func TestCrash(t *testing.T) {
 	fs := vfs.NewCrashableMem()
 	s := open(t, Options{FS: fs})
 	db := create(t, s, "db")
-	w := &witness{acked: make(map[string]rev.ID), seen: make(map[uint64]seenRow), locals: make(map[string]uint64), names: make(map[string]bool), pause: new(sync.RWMutex)}
+	w := &witness{acked: make(map[string]rev.ID), seen: make(map[uint64]seenRow), locals: make(map[string]uint64), names: make(map[string]bool), trash: make(map[string]bool), pause: new(sync.RWMutex)}
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	defer func() {
@@ -215,7 +255,7 @@ func TestCrash(t *testing.T) {
 			known.surviving(t, clone)
 			// What recovery has made must survive a crash too.
 			again := clone.CrashClone(vfs.CrashCloneCfg{})
-			later := &witness{acked: known.acked, seen: known.seen, locals: known.locals, names: known.names}
+			later := &witness{acked: known.acked, seen: known.seen, locals: known.locals, names: known.names, trash: known.trash}
 			reopen(t, again, later)
 		})
 		w.pause.Unlock()

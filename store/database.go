@@ -29,8 +29,10 @@ type DB struct {
 	created  int64
 	instance atomic.Uint64
 	deleted  atomic.Bool
-	seq      atomic.Uint64          // the newest durable update sequence
-	security atomic.Pointer[[]byte] // nil until somebody asks; set from nil by readers, replaced by the publisher alone
+	seq      atomic.Uint64 // the newest durable update sequence
+
+	// What stands beside the documents: nil until somebody asks; set from nil by readers, replaced by the publisher alone.
+	security, properties atomic.Pointer[[]byte]
 
 	// What the next group builds upon: the committer's alone, once the DB is made.
 	head state
@@ -170,11 +172,16 @@ func newInstance() uint64 {
 // Create makes the database name with the given _security object (JSON, kept as it is; nil means "{}"), durable when it returns.
 // The name is not judged here. It fails with ErrDatabaseExists.
 func (s *Store) Create(ctx context.Context, name string, security []byte) (*DB, error) {
+	return s.CreateWith(ctx, name, security, nil)
+}
+
+// CreateWith is Create of a database that has properties from the start, unless they are nil.
+func (s *Store) CreateWith(ctx context.Context, name string, security, properties []byte) (*DB, error) {
 	if security == nil {
 		security = []byte("{}")
 	}
 	var db *DB
-	err := s.do(ctx, &op{bytes: 512 + len(security), run: func(g *group) error {
+	err := s.do(ctx, &op{bytes: 512 + len(security) + len(properties), run: func(g *group) error {
 		n, err := g.lookup(name)
 		if err != nil {
 			return g.fail(err)
@@ -182,7 +189,7 @@ func (s *Store) Create(ctx context.Context, name string, security []byte) (*DB, 
 		if n != nil {
 			return fmt.Errorf("%w: %s", ErrDatabaseExists, name)
 		}
-		db, err = g.create(name, security)
+		db, err = g.create(name, security, properties)
 		return err
 	}})
 	if err != nil {
@@ -191,10 +198,21 @@ func (s *Store) Create(ctx context.Context, name string, security []byte) (*DB, 
 	return db, nil
 }
 
-func (g *group) create(name string, security []byte) (*DB, error) {
+func (g *group) create(name string, security, properties []byte) (*DB, error) {
 	s := g.store
 	n := nameRecord{id: s.head.nextID, instance: newInstance(), created: s.now().UnixNano()}
 	s.head.nextID++
+	g.set([]byte{keyNextID}, binary.BigEndian.AppendUint64(nil, s.head.nextID))
+	g.set(dbKey(n.id, kindSecurity), security)
+	if properties != nil {
+		g.set(dbKey(n.id, kindProperties), properties)
+	}
+	return g.enter(name, n, state{revsLimit: defaultRevsLimit, purgedLimit: defaultPurgedLimit})
+}
+
+// enter makes the database n, whose state is st, the one that a free name means.
+func (g *group) enter(name string, n nameRecord, st state) (*DB, error) {
+	s := g.store
 	last, wasBuried := g.buried[name]
 	if !wasBuried {
 		v, err := read(s.pebble, deletedKey(name))
@@ -208,10 +226,8 @@ func (g *group) create(name string, security []byte) (*DB, error) {
 	if last != 0 {
 		g.delete(deletedKey(name))
 	}
-	db := s.newDB(name, n, state{revsLimit: defaultRevsLimit, purgedLimit: defaultPurgedLimit})
-	g.set([]byte{keyNextID}, binary.BigEndian.AppendUint64(nil, s.head.nextID))
+	db := s.newDB(name, n, st)
 	g.set(nameKey(name), n.append(nil))
-	g.set(dbKey(n.id, kindSecurity), security)
 	g.rename(name, db)
 	w, err := g.on(db)
 	if err != nil {
@@ -244,19 +260,26 @@ func (s *Store) Delete(ctx context.Context, name string) error {
 		if err != nil {
 			return err
 		}
-		w.gone, size = true, w.state.total
+		size = w.state.total
 		g.deleteRange(dbKey(db.id, 0), dbKey(db.id+1, 0))
-		g.delete(nameKey(name))
-		last := g.logUpdate(updateDeleted, name, w.state.update)
-		g.set(deletedKey(name), binary.BigEndian.AppendUint64(nil, last))
-		g.rename(name, nil)
-		g.buried[name] = last
+		g.leave(w)
 		return nil
 	}})
 	if err == nil && (size >= reclaimFrom || s.disk.full.Load()) {
 		s.compactor.want(db)
 	}
 	return err
+}
+
+// leave takes a database out of the name space. What it holds is for the caller to remove or to keep.
+func (g *group) leave(w *work) {
+	name := w.db.name
+	w.gone = true
+	g.delete(nameKey(name))
+	last := g.logUpdate(updateDeleted, name, w.state.update)
+	g.set(deletedKey(name), binary.BigEndian.AppendUint64(nil, last))
+	g.rename(name, nil)
+	g.buried[name] = last
 }
 
 // Names returns at most limit names of databases n with from <= n (from < n when after is set), in bytewise order.
@@ -356,6 +379,9 @@ func (db *DB) publish(w *work) {
 	db.seq.Store(w.state.seq)
 	if w.security != nil {
 		db.security.Store(&w.security)
+	}
+	if w.properties != nil {
+		db.properties.Store(&w.properties)
 	}
 	if db.changed != nil && (moved || w.gone) {
 		close(db.changed)
@@ -482,23 +508,32 @@ func (db *DB) WaitChange(ctx context.Context, since uint64) error {
 
 // Security returns the _security object as stored. The slice must not be changed.
 func (db *DB) Security() ([]byte, error) {
+	v, err := db.object(kindSecurity, &db.security)
+	if err == nil && v == nil {
+		err = damaged("%s has no _security", db.name)
+	}
+	return v, err
+}
+
+// Properties returns what SetProperties, or CreateWith, has stored; nil for nothing. The slice must not be changed.
+func (db *DB) Properties() ([]byte, error) { return db.object(kindProperties, &db.properties) }
+
+// object returns the value of a kind of which a database has one, nil for none.
+func (db *DB) object(kind byte, known *atomic.Pointer[[]byte]) ([]byte, error) {
 	sn, err := db.reader()
 	if err != nil {
 		return nil, err
 	}
 	defer sn.release()
-	if kept := db.security.Load(); kept != nil {
+	if kept := known.Load(); kept != nil {
 		return *kept, nil
 	}
-	v, err := read(sn, dbKey(db.id, kindSecurity))
-	if err == nil && v == nil {
-		err = damaged("%s has no _security", db.name)
-	}
+	v, err := read(sn, dbKey(db.id, kind))
 	if err != nil {
 		return nil, err
 	}
-	// What the committer has put there meanwhile is newer.
-	db.security.CompareAndSwap(nil, &v)
+	// What the publisher has put there meanwhile is newer.
+	known.CompareAndSwap(nil, &v)
 	return v, nil
 }
 
@@ -508,6 +543,36 @@ func (db *DB) SetSecurity(ctx context.Context, body []byte) error {
 		g.set(dbKey(db.id, kindSecurity), body)
 		w.security = body
 		return nil
+	})
+}
+
+// SetProperties stores a JSON value beside the database, which the store keeps as it is and does not look into; durable on return.
+func (db *DB) SetProperties(ctx context.Context, body []byte) error {
+	return db.do(ctx, len(body), func(g *group, w *work) error {
+		g.set(dbKey(db.id, kindProperties), body)
+		w.properties = body
+		return nil
+	})
+}
+
+// EachProperties calls fn for each database that has properties, in the order of names, until it returns false. The slice is valid during the
+// call alone. fn must not wait for anything.
+func (s *Store) EachProperties(fn func(name string, properties []byte) bool) error {
+	sn, err := s.snapshot()
+	if err != nil {
+		return err
+	}
+	defer sn.release()
+	return scan(sn, within([]byte{keyName}), false, func(key, value []byte) (bool, error) {
+		n, err := decodeName(value)
+		if err != nil {
+			return false, err
+		}
+		v, err := read(sn, dbKey(n.id, kindProperties))
+		if err != nil || v == nil {
+			return err == nil, err
+		}
+		return fn(string(key[1:]), v), nil
 	})
 }
 

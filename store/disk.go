@@ -12,6 +12,8 @@ const (
 	defaultReserve = 64 << 20
 	ballastName    = "BALLAST"
 	ballastBytes   = 16 << 20
+	// The disk is short when less than this many reserves are free: copies of deleted databases then go, before writes are refused.
+	shortReserves = 4
 )
 
 // disk watches over the free space. Pebble cannot go on after a failed write to its log, so writes are refused while there is still
@@ -23,7 +25,8 @@ type disk struct {
 	reserve uint64
 	log     *slog.Logger
 	full    atomic.Bool
-	ballast atomic.Bool // the file is there, or cannot be made
+	ballast atomic.Bool   // the file is there, or cannot be made
+	short   chan struct{} // gets a value when the disk is found short
 }
 
 // wrap returns the file system that Pebble is to use.
@@ -40,6 +43,12 @@ func (d *disk) check(n int, frees bool) error {
 	if frees {
 		reserve /= 2
 	}
+	if usage.AvailBytes < shortReserves*d.reserve {
+		select {
+		case d.short <- struct{}{}:
+		default:
+		}
+	}
 	// What is written to the log is written again to a table.
 	if need := reserve + 2*uint64(n); usage.AvailBytes < need {
 		if !d.full.Swap(true) {
@@ -55,6 +64,15 @@ func (d *disk) check(n int, frees bool) error {
 		d.makeBallast()
 	}
 	return nil
+}
+
+// lacks is how many bytes more must be free for the disk not to be short.
+func (d *disk) lacks() uint64 {
+	usage, err := d.fs.GetDiskUsage(d.dir)
+	if err != nil {
+		return 0
+	}
+	return shortReserves*d.reserve - min(shortReserves*d.reserve, usage.AvailBytes)
 }
 
 // makeBallast sets the file's space aside. Where that is not possible there is none.

@@ -15,6 +15,7 @@ const (
 	keyNextID  byte = 0x04 // → the id that the next new database gets
 	keyPending byte = 0x05 // database id, attachment → nothing: its chunks belong to no revision
 	keyReserve byte = 0x06 // → attachment numbers below this one may be in use
+	keyTrash   byte = 0x07 // name of a discarded database that is kept → trashRecord
 	keyData    byte = 0x10 // database id, kind, … : what belongs to one database
 )
 
@@ -22,6 +23,7 @@ const (
 const (
 	kindState      byte = 's' // → state
 	kindSecurity   byte = 'c' // → the _security object
+	kindProperties byte = 'o' // → what the owner of the store keeps beside it, if anything
 	kindDoc        byte = 'd' // document id → record
 	kindRow        byte = 'q' // update sequence → row
 	kindBody       byte = 'b' // body number → attachments' metadata, JSON
@@ -65,6 +67,7 @@ func pendingKey(id, ref uint64) []byte {
 }
 
 func nameKey(name string) []byte    { return append([]byte{keyName}, name...) }
+func trashKey(name string) []byte   { return append([]byte{keyTrash}, name...) }
 func deletedKey(name string) []byte { return append([]byte{keyDeleted}, name...) }
 func updateKey(seq uint64) []byte {
 	return binary.BigEndian.AppendUint64([]byte{keyUpdate}, seq)

@@ -37,6 +37,9 @@
 //
 // Bodies of revisions that were replaced stay readable until compaction ([DB.Compact]), which also runs by itself when a database holds more stale than
 // living bytes. Writes are refused with [ErrFull] before the disk is full, so that reads go on.
+//
+// A database can be discarded instead of deleted ([Store.Discard]): it is out of the name space, and kept until it is restored or expunged. When the
+// disk is short the documents of such copies go, the oldest copy's first, before writes are refused.
 package store
 
 import (
@@ -148,7 +151,7 @@ func Open(dir string, o Options) (*Store, error) {
 		log:      o.Log,
 		now:      o.Now,
 		readOnly: o.ReadOnly,
-		disk:     disk{fs: o.FS, dir: dir, reserve: o.ReserveBytes, log: o.Log},
+		disk:     disk{fs: o.FS, dir: dir, reserve: o.ReserveBytes, log: o.Log, short: make(chan struct{}, 1)},
 		closing:  make(chan struct{}),
 		queue:    make(chan *op, 256),
 		turn:     make(chan struct{}, 1),
