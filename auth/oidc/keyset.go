@@ -54,6 +54,7 @@ type Metadata struct {
 	JWKSURI               string   `json:"jwks_uri"`
 	Algorithms            []string `json:"id_token_signing_alg_values_supported"`
 	TokenAuthMethods      []string `json:"token_endpoint_auth_methods_supported"`
+	Scopes                []string `json:"scopes_supported"`
 	ResponseIss           bool     `json:"authorization_response_iss_parameter_supported"` // RFC 9207
 }
 
