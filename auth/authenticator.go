@@ -45,20 +45,35 @@ func (a *Authenticator) Names() []string { return a.chain.Load().names }
 // (a directory that fails, a request that was given up): the request must not be served. A *Refusal names the Method that it is from, for the log.
 func (a *Authenticator) Authenticate(r *http.Request) (Identity, error) {
 	for _, m := range a.chain.Load().methods {
-		id, err := m.Authenticate(r)
-		switch {
-		case err == nil:
-			if err := a.allowed(r.Context(), &id); err != nil {
-				return Identity{}, about(err, m.Name(), id.Name, id.Credential)
-			}
-			return id, nil
-		case err == ErrNoCredentials || errors.Is(err, ErrNoCredentials):
+		id, err := a.ask(m, r)
+		if err == ErrNoCredentials || errors.Is(err, ErrNoCredentials) {
 			continue
-		default:
-			return Identity{}, about(err, m.Name(), "", "")
 		}
+		return id, err
 	}
 	return Identity{}, nil
+}
+
+// AuthenticateBy is Authenticate by the Method of one name alone: ErrNoCredentials when r holds nothing for it, or there is no such Method.
+func (a *Authenticator) AuthenticateBy(name string, r *http.Request) (Identity, error) {
+	for _, m := range a.chain.Load().methods {
+		if m.Name() == name {
+			return a.ask(m, r)
+		}
+	}
+	return Identity{}, ErrNoCredentials
+}
+
+// ask has one Method judge a request, and then the directory.
+func (a *Authenticator) ask(m Method, r *http.Request) (Identity, error) {
+	id, err := m.Authenticate(r)
+	if err != nil {
+		return Identity{}, about(err, m.Name(), "", "")
+	}
+	if err := a.allowed(r.Context(), &id); err != nil {
+		return Identity{}, about(err, m.Name(), id.Name, id.Credential)
+	}
+	return id, nil
 }
 
 // allowed refuses an identity that the directory disowns.

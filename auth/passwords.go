@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash"
 	"net/http"
 	"net/netip"
@@ -26,8 +27,34 @@ const (
 	maxWaitingEach = 100
 )
 
+// PasswordLogin says who may sign in with a password.
+type PasswordLogin int
+
+const (
+	PasswordsForAll    PasswordLogin = iota
+	PasswordsForAdmins               // server admins from the configuration: User.Admin
+	PasswordsForNobody
+)
+
+// ParsePasswordLogin reads "all", "admins" or "none".
+func ParsePasswordLogin(text string) (PasswordLogin, error) {
+	switch text {
+	case "all":
+		return PasswordsForAll, nil
+	case "admins":
+		return PasswordsForAdmins, nil
+	case "none":
+		return PasswordsForNobody, nil
+	}
+	return 0, fmt.Errorf("%q is not one of all, admins and none", text)
+}
+
 // PasswordOptions say how Passwords works. The zero value is CouchDB's default.
 type PasswordOptions struct {
+	// Login says whose passwords are taken. Under PasswordsForAdmins everyone else is refused as an unknown name is, right password or not: so
+	// nobody learns who is an admin, nor what is somebody's password.
+	Login PasswordLogin
+
 	Policy    password.Policy
 	NoCache   bool          // compute the slow hash each time
 	CacheSize int           // how many passwords are remembered; 0: 10,000
@@ -140,7 +167,8 @@ func (p *Passwords) Policy() password.Policy { return p.settings.Load().Policy }
 
 // Verify returns the user of that name when the password is right. Otherwise it fails with a *Refusal: 401 with the same text for a
 // wrong password, an unknown or empty name, and a user with a second factor (whom a password alone does not let in); 403 for a hash that the
-// Policy does not take, for a disabled user whose password is right and, with Retry-After, for one who is locked out; 503 when too many are waiting.
+// Policy does not take, for a disabled user whose password is right, for everyone under PasswordsForNobody and, with Retry-After, for one who is locked out; 503
+// when too many are waiting.
 // It fails with ctx's error when ctx ends while it waits, and with the directory's own errors. The Refusal's User is name.
 //
 // It is safe to call from many goroutines; unknown names take as long as wrong passwords of hashes that are no costlier than the Policy's.
@@ -151,21 +179,43 @@ func (p *Passwords) Verify(ctx context.Context, name, pass string) (*User, error
 // VerifyBoth is Verify for where a second factor can be given. second is called for a user who has one, and whose password is right; it fails with a
 // *Refusal, 401 for a factor that is missing or wrong. Only both together count as a success towards the Lockout, and either can be a failure.
 func (p *Passwords) VerifyBoth(ctx context.Context, name, pass string, second func(u *User) error) (*User, error) {
-	if name == "" {
-		return nil, incorrect()
+	s := p.settings.Load()
+	if s.Login == PasswordsForNobody {
+		return nil, passwordsOff().About("", name, "")
 	}
-	u, err := p.verify(ctx, name, pass, second)
+	if name == "" {
+		return nil, s.explained(incorrect())
+	}
+	u, err := p.verify(ctx, s, name, pass, second)
 	if err != nil {
-		return nil, about(err, "", name, "")
+		return nil, about(s.explained(err), "", name, "")
 	}
 	return u, nil
 }
 
-func (p *Passwords) verify(ctx context.Context, name, pass string, second func(u *User) error) (*User, error) {
-	s := p.settings.Load()
+// explained adds to the answer to every failed sign-on, whatever is wrong with it, that passwords may be the wrong way in.
+func (s *passwordSettings) explained(err error) error {
+	refusal, ok := err.(*Refusal)
+	if !ok || s.Login != PasswordsForAdmins || refusal.Status != http.StatusUnauthorized {
+		return err
+	}
+	told := *refusal
+	told.Reason += " Only administrators sign in with a password here."
+	return &told
+}
+
+// passwordsOff is told to everyone, whoever they claim to be.
+func passwordsOff() *Refusal {
+	return forbidden("Passwords are switched off on this server. Sign in at a provider, or with an access token; administrators also through the socket in the data directory.")
+}
+
+func (p *Passwords) verify(ctx context.Context, s *passwordSettings, name, pass string, second func(u *User) error) (*User, error) {
 	u, err := p.users.User(ctx, name)
 	if err != nil && !errors.Is(err, ErrUnknownUser) {
 		return nil, err
+	}
+	if u != nil && !u.Admin && s.Login == PasswordsForAdmins {
+		u = nil
 	}
 	a := attempt{user: u, name: name, pass: pass, stored: s.decoy}
 	if u != nil {
