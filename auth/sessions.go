@@ -2,12 +2,36 @@ package auth
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
 	"net/http"
 	"net/netip"
+	"slices"
+	"strings"
+	"sync/atomic"
 	"time"
 )
 
 var _ Method = (*Sessions)(nil)
+
+// OneTimeParameter is the query parameter that may hold a OneTime session's secret, for clients that cannot set headers. No other session is taken from it.
+const OneTimeParameter = "one_time_session"
+
+const (
+	oneTimeout = 5 * time.Minute
+
+	secretBytes  = 32 // of randomness
+	secretLength = 43 // of the text that they make
+
+	maxUserAgent    = 256
+	maxSessionLabel = 256
+
+	// noteEvery is how exactly it is known when something was last used.
+	noteEvery = time.Minute
+)
 
 // SessionOptions say how Sessions works. The zero value is CouchDB's default.
 type SessionOptions struct {
@@ -26,90 +50,329 @@ type SessionOptions struct {
 	Now    func() time.Time                 // nil: time.Now
 }
 
-// Session is one that is kept. It holds no secret.
+// Session is one that is kept. It holds no secret. The members' names are those under which a State keeps it.
 type Session struct {
-	ID        string // the handle: a hash of what the cookie holds, base64url; with it a session can be ended but not used
-	User      string
-	Roles     []string // of a session that is not Local: as they were when it was made
-	Granted   []string // those of Roles that the directory gave; the session loses them with the user
-	Scope     *Scope
-	Local     bool   // roles come from the directory at each request, and a new password ends the session
-	Method    string // what the session was traded for: "default", "jwt", "oidc", "proxy", …
-	Provider  string // the issuer's or provider's name in the settings, "" for none
-	Subject   string // the provider's sub, for its logout; "" for none
-	SID       string // the provider's own session id (claim sid), for its logout; "" for none
-	Created   time.Time
-	LastUsed  time.Time // to the minute
-	Expires   time.Time // slides with use
-	Limit     time.Time // Expires never goes beyond; zero: nothing bounds it
-	Address   netip.Addr
-	UserAgent string // at most 256 bytes
-	Label     string
-	OneTime   bool
+	ID        string     `json:"-"` // the handle: a hash of what the cookie holds, base64url; with it a session can be ended but not used
+	User      string     `json:"user"`
+	Roles     []string   `json:"roles,omitempty"`   // of a Local session the directory's, now; of others as they were when it was made, without lost Granted
+	Granted   []string   `json:"granted,omitempty"` // those of Roles that the directory gave; the session loses them with the user
+	Scope     *Scope     `json:"scope,omitempty"`
+	Local     bool       `json:"local,omitempty"`    // roles come from the directory at each request, and a new password ends the session
+	Method    string     `json:"method"`             // what the session was traded for: "default", "jwt", "oidc", "proxy", …
+	Provider  string     `json:"provider,omitempty"` // the issuer's or provider's name in the settings, "" for none
+	Subject   string     `json:"subject,omitempty"`  // the provider's sub, for its logout; "" for none
+	SID       string     `json:"sid,omitempty"`      // the provider's own session id (claim sid), for its logout; "" for none
+	Created   time.Time  `json:"created"`
+	LastUsed  time.Time  `json:"last_used"`        // to the minute
+	Expires   time.Time  `json:"expires"`          // slides with use
+	Limit     time.Time  `json:"limit,omitzero"`   // Expires never goes beyond; zero: nothing bounds it
+	Address   netip.Addr `json:"address,omitzero"` // where it was last used from, as LastUsed; before that, where it was made
+	UserAgent string     `json:"user_agent,omitempty"`
+	Label     string     `json:"label,omitempty"`
+	OneTime   bool       `json:"one_time,omitempty"`
 }
 
 // NewSession is what a session is made of. Who's Name, Roles, Granted, Scope, Local, Method, Provider and Expires are taken over.
 type NewSession struct {
 	Who          Identity
+	User         *User // of a Local session: the entry whose password was checked, so that one which changes meanwhile ends the session; nil: the present one
 	Subject, SID string
 	Address      netip.Addr
-	UserAgent    string
-	Label        string
+	UserAgent    string        // cut after 256 bytes
+	Label        string        // at most 256 bytes, without control characters
 	OneTime      bool          // for one use within five minutes
 	TTL          time.Duration // in place of the Timeout, and then it does not slide; 0: the Timeout
 }
 
 // Sessions is the Method "cookie" that keeps sessions in a State: the cookie AuthSession holds a random id of 256 bits, base64url, and everything else is
-// here, so that a session can be listed and ended.
-type Sessions struct{}
+// here, so that a session can be listed and ended. Only the SHA-256 of the id is kept. It is safe for concurrent use.
+//
+// A cookie that is malformed, unknown, expired or of nobody counts as no credentials, so that a stale one is in nobody's way. A session that has gone unrenewed for
+// a tenth of the timeout is renewed when it is used: it lives for another timeout from then, and the Identity has its cookie anew in SetCookie; the id stays.
+//
+// Local sessions are bound to the salt of the user's password: a new password ends them, an upgraded hash does not. Others keep the roles that they were made with,
+// less those that the directory granted and has taken back since; where their user was in the directory when they were made, they end with that entry.
+//
+// A OneTime session ends by being used, from the cookie or from the query parameter [OneTimeParameter]. Of two who use it at once, one is refused. What is wrong with
+// one in the parameter is refused with 401, since whoever writes it there means it.
+type Sessions struct {
+	users       Users
+	revocations *Revocations
+	kept        *records[storedSession]
+	settings    atomic.Pointer[sessionSettings] // nil until Configure
+	notes       *backlog
+	unwatch     func()
+}
+
+// sessionSettings are immutable.
+type sessionSettings struct {
+	SessionOptions
+	attributes cookieAttributes
+	cookies    []string // the names that are read, in their order
+}
+
+// errNoSessions is for who makes a session before Configure.
+var errNoSessions = errors.New("sessions are not configured")
 
 // NewSessions returns a Sessions that takes no session until Configure. Close must be called in the end.
-func NewSessions(state State, users Users, revocations *Revocations) *Sessions { panic("todo") }
+func NewSessions(state State, users Users, revocations *Revocations) *Sessions {
+	s := &Sessions{
+		users: users, revocations: revocations, notes: newBacklog(),
+		kept: newRecords(state, "session", func(id string, v *storedSession) error { v.ID, v.credential = id, "session:"+id; return nil }),
+	}
+	s.unwatch = state.Watch(s.kept.changed)
+	return s
+}
 
-// Configure puts options into force. It fails, without effect, when Domain cannot stand in a header or Timeout is too short.
-func (s *Sessions) Configure(o SessionOptions) error { panic("todo") }
+// Configure puts options into force. It fails, without effect, when Domain or Alias cannot stand in a header or Timeout is too short.
+func (s *Sessions) Configure(o SessionOptions) error {
+	if o.Timeout == 0 {
+		o.Timeout = 10 * time.Minute
+	}
+	if o.Timeout < time.Second {
+		return fmt.Errorf("session timeout %v is shorter than a second", o.Timeout)
+	}
+	if o.MaxPerUser <= 0 {
+		o.MaxPerUser = 1000
+	}
+	if o.Secure == nil {
+		o.Secure = func(r *http.Request) bool { return r.TLS != nil }
+	}
+	if o.Client == nil {
+		o.Client = Peer
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	attributes, err := newCookieAttributes(o.SessionOnly, o.Domain, o.SameSite)
+	if err != nil {
+		return err
+	}
+	c := &sessionSettings{SessionOptions: o, attributes: attributes, cookies: []string{CookieName}}
+	if o.Alias != "" {
+		if strings.Trim(o.Alias, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") != "" {
+			return fmt.Errorf("cookie name %q is more than letters, digits, - and _", o.Alias)
+		}
+		c.cookies = append(c.cookies, o.Alias)
+	}
+	s.settings.Store(c)
+	return nil
+}
 
 // Close stops watching the State and waits for what is under way.
-func (s *Sessions) Close() { panic("todo") }
+func (s *Sessions) Close() {
+	s.unwatch()
+	s.notes.close()
+}
 
 // Name implements Method.
 func (s *Sessions) Name() string { return "cookie" }
 
 // Authenticate implements Method. The Identity's Credential is "session:" and the session's ID.
-func (s *Sessions) Authenticate(r *http.Request) (Identity, error) { panic("todo") }
-
-// Create makes a session and returns what its cookie holds.
-func (s *Sessions) Create(ctx context.Context, n NewSession) (secret string, made Session, err error) {
-	panic("todo")
+func (s *Sessions) Authenticate(r *http.Request) (Identity, error) {
+	c := s.settings.Load()
+	if c == nil {
+		return Identity{}, ErrNoCredentials
+	}
+	if strings.Contains(r.URL.RawQuery, OneTimeParameter) {
+		if secret := r.URL.Query().Get(OneTimeParameter); secret != "" {
+			id, err := s.present(r, c, "", secret)
+			if err == ErrNoCredentials {
+				return Identity{}, unauthorized("The one-time session is unknown, used or expired.").About(s.Name(), "", "")
+			}
+			return id, err
+		}
+	}
+	for _, cookie := range c.cookies {
+		secret := cookieValue(r.Header["Cookie"], cookie)
+		if secret == "" {
+			continue
+		}
+		if id, err := s.present(r, c, cookie, secret); err != ErrNoCredentials {
+			return id, err
+		}
+	}
+	return Identity{}, ErrNoCredentials
 }
 
-// Cookie returns the Set-Cookie header value of a session that was just made; Clear one that signs out. name is "" for AuthSession.
-func (s *Sessions) Cookie(name, secret string, made *Session, secure bool) string { panic("todo") }
-
-// Clear returns a Set-Cookie header value that makes the browser forget the cookie; name as in Cookie.
-func (s *Sessions) Clear(name string, secure bool) string { panic("todo") }
-
-// Check returns who a session is from now, by its ID, without using it: ErrNoRecord when it has ended.
-func (s *Sessions) Check(ctx context.Context, id string) (Identity, error) { panic("todo") }
-
-// Get returns a session that has not ended, or ErrNoRecord.
-func (s *Sessions) Get(ctx context.Context, id string) (Session, error) { panic("todo") }
-
-// Lookup is the ID of the session whose cookie holds secret. The session need not exist.
-func (s *Sessions) Lookup(secret string) (id string) { panic("todo") }
-
-// List returns at most limit sessions that have not ended, of one user, or of all for "", after a Session.ID ("" for the first).
-func (s *Sessions) List(ctx context.Context, user, after string, limit int) ([]Session, error) {
-	panic("todo")
+// present uses the session of a secret that came in a cookie, or in the query when cookie is "". It fails with ErrNoCredentials, bare, when there is none.
+func (s *Sessions) present(r *http.Request, c *sessionSettings, cookie, secret string) (Identity, error) {
+	if len(secret) != secretLength {
+		return Identity{}, ErrNoCredentials
+	}
+	now := c.Now()
+	k, err := s.kept.get(r.Context(), hashKey(secret))
+	var id Identity
+	if err == nil {
+		id, err = s.identity(r.Context(), c, k.value, now)
+	}
+	if err == nil && k.value.OneTime {
+		return id, s.redeem(r.Context(), k)
+	}
+	switch {
+	case errors.Is(err, ErrNoRecord):
+		return Identity{}, ErrNoCredentials
+	case err != nil:
+		return Identity{}, err
+	case cookie == "":
+		return Identity{}, ErrNoCredentials
+	}
+	s.used(r, c, k, cookie, secret, now, &id)
+	return id, nil
 }
 
-// End ends a session and cuts its feeds: ErrNoRecord when there is none.
-func (s *Sessions) End(ctx context.Context, id string) error { panic("todo") }
-
-// EndWhere ends the sessions of a user for which which is true (nil: all), and returns how many; user "" means everyone's.
-func (s *Sessions) EndWhere(ctx context.Context, user string, which func(*Session) bool) (int, error) {
-	panic("todo")
+// redeem ends a one-time session by using it. Of several at once, the State lets one delete it.
+func (s *Sessions) redeem(ctx context.Context, k *kept[storedSession]) error {
+	err := s.kept.remove(ctx, k.id)
+	if errors.Is(err, ErrNoRecord) {
+		return ErrNoCredentials
+	}
+	if err == nil {
+		// Left undone, it is a matter for Sweep.
+		s.notes.add(func(ctx context.Context) { _ = s.kept.forget(ctx, k.id, k.value.User) })
+	}
+	return err
 }
 
-// Sweep removes sessions that have ended, and those of users who are gone. Call it now and then; every ten minutes is often enough.
-func (s *Sessions) Sweep(ctx context.Context) (removed int, err error) { panic("todo") }
+// storedSession is a session as a State keeps it.
+type storedSession struct {
+	Session
+	Renewed time.Time `json:"renewed"`         // when Expires was set
+	Fixed   bool      `json:"fixed,omitempty"` // it does not slide
+	Known   bool      `json:"known,omitempty"` // its user was in the directory
+	Salt    string    `json:"salt,omitempty"`  // of a Local session: the fingerprint of the password's salt
+
+	credential string
+}
+
+// saltPrint is a fingerprint of a password's salt: what it was is nobody's business.
+func saltPrint(salt string) string {
+	sum := sha256.Sum256([]byte("parlor session\x00" + salt))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// ends is when a session expires under a timeout: one that has become shorter counts at once, as for CouchDB's cookies; a longer one from the next renewal on.
+func (v *storedSession) ends(timeout time.Duration) time.Time {
+	if byTimeout := v.Renewed.Add(timeout); !v.Fixed && byTimeout.Before(v.Expires) {
+		return byTimeout
+	}
+	return v.Expires
+}
+
+// identity is who a session is from now, or ErrNoRecord when it has ended, and the directory's own errors.
+func (s *Sessions) identity(ctx context.Context, c *sessionSettings, v *storedSession, now time.Time) (Identity, error) {
+	expires := v.ends(c.Timeout)
+	if !now.Before(expires) || v.Provider != "" && !slices.Contains(c.Providers, v.Provider) {
+		return Identity{}, ErrNoRecord
+	}
+	u, err := s.users.User(ctx, v.User)
+	switch {
+	case errors.Is(err, ErrUnknownUser) && (v.Local || v.Known):
+		return Identity{}, ErrNoRecord
+	case err != nil && !errors.Is(err, ErrUnknownUser):
+		return Identity{}, about(err, s.Name(), v.User, v.credential)
+	case v.Local && saltPrint(u.Password.Salt) != v.Salt:
+		return Identity{}, ErrNoRecord
+	}
+	id := Identity{Name: v.User, Roles: v.Roles, Granted: v.Granted, Method: s.Name()}
+	if v.Local {
+		id = u.identity(s.Name())
+	} else if len(v.Granted) > 0 {
+		id.Roles, id.Granted = stillGranted(v, u)
+	}
+	id.Provider, id.Scope = v.Provider, v.Scope
+	id.Credential, id.Expires = v.credential, expires
+	return id, nil
+}
+
+// stillGranted returns a session's roles without those that the directory granted to u, nil when he is not there, and has taken back.
+func stillGranted(v *storedSession, u *User) (roles, granted []string) {
+	var held []string
+	if u != nil {
+		held = u.identity("").Roles
+	}
+	lost := func(role string) bool { return !slices.Contains(held, role) }
+	if !slices.ContainsFunc(v.Granted, lost) {
+		return v.Roles, v.Granted
+	}
+	roles = slices.DeleteFunc(slices.Clone(v.Roles), func(role string) bool { return slices.Contains(v.Granted, role) && lost(role) })
+	return roles, slices.DeleteFunc(slices.Clone(v.Granted), lost)
+}
+
+// used renews a session when it is time, or else notes that it was used.
+func (s *Sessions) used(r *http.Request, c *sessionSettings, k *kept[storedSession], cookie, secret string, now time.Time, id *Identity) {
+	next := *k.value
+	next.LastUsed, next.Address = now.UTC().Truncate(time.Second), c.Client(r)
+	expires := bounded(now.Add(c.Timeout), next.Limit)
+	slides := !next.Fixed && expires.After(id.Expires)
+	left := id.Expires.Unix() - now.Unix()
+	renews := slides && left*10 < int64(c.Timeout/time.Second)*9
+	if !renews && (now.Sub(k.value.LastUsed) < noteEvery || slides && c.Timeout/10 <= noteEvery) {
+		return // or it will be noted by the renewal, which is near
+	}
+	if !k.writing.CompareAndSwap(false, true) {
+		return // another request is about it
+	}
+	if !renews {
+		if !s.notes.add(func(ctx context.Context) { s.write(ctx, k, &next) }) {
+			k.writing.Store(false)
+		}
+		return
+	}
+	next.Renewed, next.Expires = now.UTC(), expires.UTC()
+	// A session that cannot be renewed, because it has ended meanwhile or the disk is full, is good for this request as it was.
+	if s.write(r.Context(), k, &next) {
+		id.Expires = next.Expires
+		id.SetCookie = c.attributes.set(cookie, secret, expires, expires.Sub(now), c.Secure(r))
+	}
+}
+
+// write stores a session's successor unless it has changed or ended.
+func (s *Sessions) write(ctx context.Context, k *kept[storedSession], next *storedSession) bool {
+	err := s.kept.replace(ctx, k, next)
+	if err != nil {
+		k.writing.Store(false)
+	}
+	return err == nil
+}
+
+// bounded is the earlier of a time and a limit, if there is one.
+func bounded(t, limit time.Time) time.Time {
+	if !limit.IsZero() && limit.Before(t) {
+		return limit
+	}
+	return t
+}
+
+// Cookie returns the Set-Cookie header value of a session that was just made; Clear one that signs out. name is "" for AuthSession. It is "" for a OneTime session,
+// which no browser is to keep.
+func (s *Sessions) Cookie(name, secret string, made *Session, secure bool) string {
+	c := s.settings.Load()
+	if c == nil || made.OneTime {
+		return ""
+	}
+	return c.attributes.set(cookieNamed(name), secret, made.Expires, made.Expires.Sub(made.Created), secure)
+}
+
+// Clear returns a Set-Cookie header value that makes the browser forget the cookie; name as in Cookie. It is "" before Configure.
+func (s *Sessions) Clear(name string, secure bool) string {
+	c := s.settings.Load()
+	if c == nil {
+		return ""
+	}
+	return c.attributes.clear(cookieNamed(name), secure)
+}
+
+func cookieNamed(name string) string {
+	if name == "" {
+		return CookieName
+	}
+	return name
+}
+
+// newSecret is a random text that nobody guesses.
+func newSecret() string {
+	var random [secretBytes]byte
+	rand.Read(random[:])
+	return base64.RawURLEncoding.EncodeToString(random[:])
+}

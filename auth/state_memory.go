@@ -18,7 +18,7 @@ type MemoryState struct {
 	records  map[string]Record
 	ids      orderedIDs
 	versions uint64 // given out so far: none is given twice
-	watchers map[*watcher]struct{}
+	watchers []*watcher // in the order of Watch, in which they are told
 }
 
 // watcher is one call of Watch: functions cannot be compared.
@@ -115,24 +115,18 @@ func (m *MemoryState) Watch(changed func(id string)) (stop func()) {
 	w := &watcher{changed}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.watchers == nil {
-		m.watchers = make(map[*watcher]struct{})
-	}
-	m.watchers[w] = struct{}{}
+	m.watchers = append(slices.Clip(m.watchers), w)
 	return func() {
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		delete(m.watchers, w)
+		m.watchers = slices.DeleteFunc(slices.Clone(m.watchers), func(other *watcher) bool { return other == w })
 	}
 }
 
 // tell calls the watchers without the lock, so that they may ask the State.
 func (m *MemoryState) tell(id string) {
 	m.mu.RLock()
-	watchers := make([]*watcher, 0, len(m.watchers))
-	for w := range m.watchers {
-		watchers = append(watchers, w)
-	}
+	watchers := m.watchers // never changed in place
 	m.mu.RUnlock()
 	for _, w := range watchers {
 		w.changed(id)

@@ -1,0 +1,163 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Lookup is the ID of the session whose cookie holds secret. The session need not exist.
+func (s *Sessions) Lookup(secret string) (id string) { return hashKey(secret).id() }
+
+// Check returns who a session is from now, by its ID, without using it: ErrNoRecord when it has ended. A OneTime session that was used has ended.
+func (s *Sessions) Check(ctx context.Context, id string) (Identity, error) {
+	_, who, err := s.find(ctx, id)
+	return who, err
+}
+
+// Get returns a session that has not ended, or ErrNoRecord.
+func (s *Sessions) Get(ctx context.Context, id string) (Session, error) {
+	v, who, err := s.find(ctx, id)
+	if err != nil {
+		return Session{}, err
+	}
+	return v.now(&who), nil
+}
+
+func (s *Sessions) find(ctx context.Context, id string) (*storedSession, Identity, error) {
+	c := s.settings.Load()
+	key, ok := idKey(id)
+	if c == nil || !ok {
+		return nil, Identity{}, ErrNoRecord
+	}
+	k, err := s.kept.get(ctx, key)
+	if err != nil {
+		return nil, Identity{}, err
+	}
+	who, err := s.identity(ctx, c, k.value, c.Now())
+	return k.value, who, err
+}
+
+// now is the session as whoever has it is seen now.
+func (v *storedSession) now(who *Identity) Session {
+	session := v.Session
+	session.Roles, session.Granted, session.Expires = who.Roles, who.Granted, who.Expires
+	return session
+}
+
+// List returns at most limit sessions that have not ended, of one user, or of all for "", after a Session.ID ("" for the first). They are in the order of IDs.
+// One whose user the directory has a Refusal for is listed, without roles.
+func (s *Sessions) List(ctx context.Context, user, after string, limit int) ([]Session, error) {
+	c := s.settings.Load()
+	if c == nil || limit <= 0 {
+		return nil, nil
+	}
+	now := c.Now()
+	var found []Session
+	for k, err := range s.kept.each(ctx, user, after) {
+		if err != nil {
+			return nil, err
+		}
+		who, err := s.identity(ctx, c, k.value, now)
+		if _, refused := errors.AsType[*Refusal](err); refused {
+			who, err = Identity{Expires: k.value.ends(c.Timeout)}, nil
+		}
+		if errors.Is(err, ErrNoRecord) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if found = append(found, k.value.now(&who)); len(found) == limit {
+			break
+		}
+	}
+	return found, nil
+}
+
+// End ends a session and cuts its feeds: ErrNoRecord when there is none.
+func (s *Sessions) End(ctx context.Context, id string) error {
+	if _, ok := idKey(id); !ok {
+		return ErrNoRecord
+	}
+	k, err := s.kept.load(ctx, id)
+	if err != nil {
+		return err
+	}
+	return s.end(ctx, id, k.value.User)
+}
+
+// end cuts the feeds as soon as the session can no longer be used, whatever becomes of its index entry.
+func (s *Sessions) end(ctx context.Context, id, user string) error {
+	if err := s.kept.remove(ctx, id); err != nil {
+		return err
+	}
+	s.revocations.End(Match{Credential: "session:" + id})
+	return s.kept.forget(ctx, id, user)
+}
+
+// EndWhere ends the sessions of a user for which which is true (nil: all), and returns how many there were; user "" means everyone's. With a nil which the feeds of OneTime sessions
+// that were used, and so are no longer kept, are cut too. Sessions that are made while it runs may stay.
+func (s *Sessions) EndWhere(ctx context.Context, user string, which func(*Session) bool) (int, error) {
+	var now time.Time
+	if c := s.settings.Load(); c != nil {
+		now = c.Now()
+	}
+	ended := 0
+	var failed error
+	for k, err := range s.kept.each(ctx, user, "") {
+		if err != nil {
+			failed = err // the others are ended all the same
+			continue
+		}
+		if which != nil && !which(&k.value.Session) {
+			continue
+		}
+		switch err := s.end(ctx, k.id, k.value.User); {
+		case errors.Is(err, ErrNoRecord):
+		case err != nil:
+			failed = err
+		case now.Before(k.value.Expires):
+			ended++
+		}
+	}
+	if which == nil {
+		s.revocations.End(Match{User: user, Method: s.Name()})
+	}
+	return ended, failed
+}
+
+// Sweep removes sessions that have ended, and those of users who are gone. It cuts no feeds: an answer that was begun in time may end in its own. Call it now and then;
+// every ten minutes is often enough. removed counts index entries without a session too. What cannot be read stays, and is reported when the rest is done.
+func (s *Sessions) Sweep(ctx context.Context) (removed int, err error) {
+	c := s.settings.Load()
+	if c == nil {
+		return 0, nil
+	}
+	// One that expires this very moment may be renewed by a request that came in time.
+	now := c.Now().Add(-time.Minute)
+	var failed error
+	for k, err := range s.kept.each(ctx, "", "") {
+		if err == nil {
+			_, err = s.identity(ctx, c, k.value, now)
+		}
+		if !errors.Is(err, ErrNoRecord) {
+			if _, refused := errors.AsType[*Refusal](err); err != nil && !refused {
+				failed = err
+			}
+			continue
+		}
+		if err = ignoreNoRecord(s.kept.remove(ctx, k.id)); err == nil {
+			removed++
+			err = s.kept.forget(ctx, k.id, k.value.User)
+		}
+		if err != nil {
+			return removed, err
+		}
+	}
+	orphans, err := s.kept.sweepIndex(ctx, c.Now())
+	if err == nil {
+		err = failed
+	}
+	return removed + orphans, err
+}
