@@ -2,12 +2,23 @@ package oidc
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"math"
 	"net/http"
 	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/parlordb/parlor/auth"
 	"github.com/parlordb/parlor/auth/jwt"
+)
+
+var (
+	_ auth.Method = (*Issuer)(nil)
+	_ auth.Method = (*Issuers)(nil)
 )
 
 // IssuerOptions say which tokens an Issuer takes and who their subjects are.
@@ -16,30 +27,183 @@ type IssuerOptions struct {
 	Issuer     string
 	Audience   []string // mandatory
 	Keys       *KeySet
-	Algorithms []string
+	Algorithms []string // as in jwt.VerifierOptions
 	Required   jwt.Claims
 	Leeway     time.Duration
 	Mapping    Mapping
 	Directory  Directory
 	Budget     *auth.Budget                     // of tokens with wrong signatures, as in jwt.Options
 	Client     func(r *http.Request) netip.Addr // as in jwt.Options
-	Now        func() time.Time
+	Now        func() time.Time                 // nil: time.Now
 }
 
-// Issuer is the Method "jwt" for the bearer tokens of one issuer and audience. Tokens of others are not its own. It is immutable and safe for concurrent use.
-type Issuer struct{}
+// Issuer is the Method "jwt" for the bearer tokens of one issuer and audience. Tokens of others are not its own: Issuers is the Method that refuses those of a known
+// issuer that are meant for nobody here. It is immutable and safe for concurrent use.
+type Issuer struct {
+	o        IssuerOptions
+	prefix   string   // of names
+	roles    jwt.Path // nil: the token gives none
+	verifier *jwt.Verifier
+}
 
 // NewIssuer fails where options cannot be meant.
-func NewIssuer(o IssuerOptions) (*Issuer, error) { panic("todo") }
+func NewIssuer(o IssuerOptions) (*Issuer, error) {
+	if o.Keys == nil || o.Directory == nil {
+		return nil, errors.New("an issuer needs keys and a directory")
+	}
+	if o.Client == nil {
+		o.Client = auth.Peer
+	}
+	prefix, err := o.Mapping.prefix(o.Name)
+	if err != nil {
+		return nil, err
+	}
+	roles, err := jwt.ParsePath(o.Mapping.RolesPath)
+	if err != nil {
+		return nil, err
+	}
+	verifier, err := jwt.NewVerifier(jwt.VerifierOptions{
+		Keys: o.Keys, Issuer: o.Issuer, Audience: o.Audience, Algorithms: o.Algorithms, Required: o.Required, Leeway: o.Leeway, Now: o.Now, Budget: o.Budget,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &Issuer{o: o, prefix: prefix, roles: roles, verifier: verifier}, nil
+}
 
 // Name implements auth.Method: "jwt".
 func (i *Issuer) Name() string { return "jwt" }
 
-// Authenticate implements auth.Method.
-func (i *Issuer) Authenticate(r *http.Request) (auth.Identity, error) { panic("todo") }
+// Authenticate implements auth.Method. While the issuer's keys cannot be had it refuses with 503 and Retry-After; why is for the KeySet to log.
+func (i *Issuer) Authenticate(r *http.Request) (auth.Identity, error) {
+	token, ok := auth.Credentials(r.Header, "Bearer ")
+	if !ok {
+		return auth.Identity{}, auth.ErrNoCredentials
+	}
+	issuer, audience, _, ok := jwt.Peek(token)
+	if !ok || issuer != i.o.Issuer || !i.meant(audience) {
+		return auth.Identity{}, auth.ErrNoCredentials
+	}
+	return i.authenticate(r, token)
+}
+
+// meant reports whether a token is for an audience of this Issuer.
+func (i *Issuer) meant(audience []string) bool {
+	return slices.ContainsFunc(audience, func(a string) bool { return slices.Contains(i.o.Audience, a) })
+}
+
+func (i *Issuer) authenticate(r *http.Request, token string) (auth.Identity, error) {
+	ctx := auth.WithClient(r.Context(), i.o.Client(r))
+	verified, err := i.verifier.Verify(ctx, token)
+	if err != nil {
+		return auth.Identity{}, unreachable(err)
+	}
+	return i.Identify(ctx, verified)
+}
+
+// unreachable tells a client that a provider's document cannot be had now. What the operator should know has been logged where it was fetched.
+func unreachable(err error) error {
+	missing, ok := errors.AsType[*unavailableError](err)
+	if !ok {
+		return err
+	}
+	return &auth.Refusal{
+		Status: http.StatusServiceUnavailable, Kind: "service_unavailable", Reason: "The sign-on provider cannot be reached. Try again later.",
+		Header: http.Header{"Retry-After": {strconv.Itoa(int(math.Ceil(missing.after.Seconds())))}},
+	}
+}
+
+// Issuers is the Method "jwt" for the bearer tokens of several issuers. A token is one of these when its iss is a configured one; whose it is of them, its aud says. One
+// that is meant for none of them is refused, so that no other Method takes it for one of its own. Where a token is meant for several, the first decides. It is immutable and safe for
+// concurrent use.
+type Issuers struct {
+	byIssuer map[string][]*Issuer
+}
+
+// NewIssuers fails where two of the list claim the same tokens (one issuer, one audience), and where two issuers could give one name to two people: because they have the same Name
+// or because, with Allow, their names may be the same.
+func NewIssuers(list []*Issuer) (*Issuers, error) {
+	m := &Issuers{byIssuer: make(map[string][]*Issuer)}
+	for n, i := range list {
+		for _, other := range list[:n] {
+			if err := i.collides(other); err != nil {
+				return nil, err
+			}
+		}
+		m.byIssuer[i.o.Issuer] = append(m.byIssuer[i.o.Issuer], i)
+	}
+	return m, nil
+}
+
+func (i *Issuer) collides(other *Issuer) error {
+	if i.o.Issuer == other.o.Issuer {
+		for _, audience := range i.o.Audience {
+			if slices.Contains(other.o.Audience, audience) {
+				return fmt.Errorf("%s and %s both take the tokens of %s for %q", other.o.Name, i.o.Name, i.o.Issuer, audience)
+			}
+		}
+		return nil
+	}
+	if i.o.Name == other.o.Name {
+		return fmt.Errorf("%s is the name of two issuers, %s and %s: their users' names could be the same", i.o.Name, other.o.Issuer, i.o.Issuer)
+	}
+	both := i.o.Mapping.Unknown == Allow && other.o.Mapping.Unknown == Allow
+	if both && (strings.HasPrefix(i.prefix, other.prefix) || strings.HasPrefix(other.prefix, i.prefix)) {
+		return fmt.Errorf("%s and %s allow unknown users whose names could be the same: give each a user_prefix of its own, none of which begins with the other", other.o.Name, i.o.Name)
+	}
+	return nil
+}
+
+// Name implements auth.Method: "jwt".
+func (m *Issuers) Name() string { return "jwt" }
+
+// Authenticate implements auth.Method, as Issuer does.
+func (m *Issuers) Authenticate(r *http.Request) (auth.Identity, error) {
+	if len(m.byIssuer) == 0 {
+		return auth.Identity{}, auth.ErrNoCredentials
+	}
+	token, ok := auth.Credentials(r.Header, "Bearer ")
+	if !ok {
+		return auth.Identity{}, auth.ErrNoCredentials
+	}
+	issuer, audience, kid, ok := jwt.Peek(token)
+	if !ok || m.byIssuer[issuer] == nil {
+		return auth.Identity{}, auth.ErrNoCredentials
+	}
+	for _, i := range m.byIssuer[issuer] {
+		if i.meant(audience) {
+			return i.authenticate(r, token)
+		}
+	}
+	const reason = "Invalid aud claim"
+	refusal := &auth.Refusal{
+		Status: http.StatusUnauthorized, Kind: "unauthorized", Reason: reason,
+		Header: http.Header{"Www-Authenticate": {`Bearer error="invalid_token", error_description="` + reason + `"`}},
+	}
+	return auth.Identity{}, refusal.About("jwt", "", kid)
+}
 
 // Identify returns who a token that verified speaks of: Name, Roles, Granted, Provider, Expires; Credential is "issuer:NAME:kid". It links and registers as the
-// Mapping says, and fails with an *auth.Refusal.
+// Mapping says, and fails with an *auth.Refusal (403: the provider has said who it is, and that is nobody here), or with the Directory's error.
 func (i *Issuer) Identify(ctx context.Context, token *jwt.Verified) (auth.Identity, error) {
-	panic("todo")
+	id := auth.Identity{Method: i.Name(), Provider: i.o.Name, Credential: "issuer:" + i.o.Name + ":" + token.KeyID, Expires: token.Expires}
+	name, err := i.nameOf(token)
+	if err == nil {
+		id.Name = name
+		id.Roles, err = i.rolesOf(token.Claims)
+	}
+	var user *auth.User
+	if err == nil {
+		user, err = i.account(ctx, name, token)
+	}
+	if err != nil {
+		if refusal, ok := err.(*auth.Refusal); ok {
+			err = refusal.About(id.Method, i.o.Name+": "+token.Subject, id.Credential)
+		}
+		return auth.Identity{}, err
+	}
+	if user != nil {
+		i.grant(&id, user.Roles)
+	}
+	return id, nil
 }
