@@ -1,7 +1,6 @@
 package authtest
 
 import (
-	"crypto"
 	"crypto/rand"
 	"encoding/json"
 	"maps"
@@ -97,8 +96,8 @@ func (p *Provider) discovery(w http.ResponseWriter) {
 func (p *Provider) keys(w http.ResponseWriter) {
 	keys := []any{}
 	for _, s := range p.published {
-		if private, ok := s.key.(crypto.Signer); ok { // a shared secret is not for publishing
-			keys = append(keys, jose.JSONWebKey{Key: private.Public(), KeyID: s.Kid, Algorithm: s.Alg, Use: "sig"})
+		if public := s.Public(); public != nil { // a shared secret is not for publishing
+			keys = append(keys, jose.JSONWebKey{Key: public, KeyID: s.Kid, Algorithm: s.Alg, Use: "sig"})
 		}
 	}
 	if p.wrong.Keys != nil {

@@ -91,6 +91,14 @@ func kidOrDefault(kid string) string {
 	return kid
 }
 
+// Public is the public key, for a key set; nil for a shared secret.
+func (s *Signer) Public() crypto.PublicKey {
+	if private, ok := s.key.(crypto.Signer); ok {
+		return private.Public()
+	}
+	return nil
+}
+
 // Token mints a token. header is added to alg, typ and kid; it may be nil.
 func (s *Signer) Token(t testing.TB, header, claims map[string]any) string {
 	t.Helper()

@@ -42,3 +42,31 @@ func BenchmarkVerify(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkVerifier is a token of an issuer elsewhere: the first request with it, and those after.
+func BenchmarkVerifier(b *testing.B) {
+	for _, alg := range []string{"RS256", "ES256", "EdDSA"} {
+		s := authtest.NewSigner(b, alg, "key")
+		token := s.Token(b, nil, claimsWith(map[string]any{"iat": now, "email": "anna@example.com", "email_verified": true, "groups": []string{"a", "b", "c"}}))
+		keys := setOfSigners(b, s)
+		b.Run(alg+"/first", func(b *testing.B) {
+			for b.Loop() {
+				b.StopTimer()
+				v := newVerifier(b, jwt.VerifierOptions{Keys: keys}) // which remembers nothing
+				b.StartTimer()
+				if _, err := v.Verify(b.Context(), token); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run(alg+"/remembered", func(b *testing.B) {
+			v := newVerifier(b, jwt.VerifierOptions{Keys: keys})
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := v.Verify(b.Context(), token); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
