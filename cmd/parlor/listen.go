@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"strconv"
@@ -13,16 +14,24 @@ import (
 	"sync"
 	"syscall"
 
+	"golang.org/x/crypto/acme/autocert"
+
 	"github.com/parlordb/parlor/config"
 )
 
-// listenAll listens on the network wherever the settings say. The first of the listeners is the one of [chttpd].
-func listenAll(ctx context.Context, s *config.Snapshot) ([]net.Listener, error) {
+// listenAll listens on the network wherever the settings say. The first of the listeners is the one of [chttpd], the second, if any, that for TLS, with
+// certificates from m unless it is nil.
+func listenAll(ctx context.Context, s *config.Snapshot, m *autocert.Manager, log *slog.Logger) ([]net.Listener, error) {
 	plain, err := listenMain(ctx, s)
 	if err != nil {
 		return nil, err
 	}
-	secure, err := listenTLS(ctx, s)
+	var secure net.Listener
+	if m != nil {
+		secure, err = listenACME(ctx, s, m)
+	} else {
+		secure, err = listenTLS(ctx, s, log)
+	}
 	switch {
 	case err != nil:
 		plain.Close()
@@ -46,11 +55,11 @@ func listenMain(ctx context.Context, s *config.Snapshot) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	return listen(ctx, s, port, "-addr, or [chttpd] bind_address and port,")
+	return listen(ctx, s, bindAddress(s), port, "-addr, or [chttpd] bind_address and port,")
 }
 
 // listenTLS listens where [ssl] says; nil when it is not enabled.
-func listenTLS(ctx context.Context, s *config.Snapshot) (net.Listener, error) {
+func listenTLS(ctx context.Context, s *config.Snapshot, log *slog.Logger) (net.Listener, error) {
 	if !s.Bool(false, "enable", "ssl") {
 		return nil, nil
 	}
@@ -58,11 +67,11 @@ func listenTLS(ctx context.Context, s *config.Snapshot) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	o, err := tlsConfig(s)
+	o, err := tlsConfig(s, log)
 	if err != nil {
 		return nil, err
 	}
-	l, err := listen(ctx, s, port, "[chttpd] bind_address and [ssl] port")
+	l, err := listen(ctx, s, bindAddress(s), port, "[chttpd] bind_address and [ssl] port")
 	if err != nil {
 		return nil, err
 	}
@@ -70,17 +79,17 @@ func listenTLS(ctx context.Context, s *config.Snapshot) (net.Listener, error) {
 }
 
 // tlsConfig reads [ssl] (spec §12.4). Certificates of clients let a connection through or not; they are nobody's sign-on.
-func tlsConfig(s *config.Snapshot) (*tls.Config, error) {
+func tlsConfig(s *config.Snapshot, log *slog.Logger) (*tls.Config, error) {
 	for _, key := range []string{"password", "verify_fun"} {
 		if _, ok := s.Get("ssl", key); ok {
 			return nil, fmt.Errorf("[ssl] %s cannot be used: keep the key file unencrypted and readable by the server alone, and let cacert_file name who is trusted", key)
 		}
 	}
-	cert, err := tls.LoadX509KeyPair(s.String("", "cert_file", "ssl"), s.String("", "key_file", "ssl"))
+	cert, err := openCertificate(s.String("", "cert_file", "ssl"), s.String("", "key_file", "ssl"), log)
 	if err != nil {
-		return nil, fmt.Errorf("[ssl] cert_file and key_file: %w", err)
+		return nil, err
 	}
-	o := &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
+	o := &tls.Config{GetCertificate: cert.get, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
 	if o.MinVersion, o.MaxVersion, err = tlsVersions(s.String("", "tls_versions", "ssl")); err != nil {
 		return nil, err
 	}
@@ -123,9 +132,10 @@ func tlsVersions(text string) (lowest, highest uint16, err error) {
 	return lowest, highest, nil
 }
 
-// listen listens at the bind address and port; where says how another could be named.
-func listen(ctx context.Context, s *config.Snapshot, port int64, where string) (net.Listener, error) {
-	host := s.String("127.0.0.1", "bind_address", "chttpd")
+func bindAddress(s *config.Snapshot) string { return s.String("127.0.0.1", "bind_address", "chttpd") }
+
+// listen listens at a host, "any" for all, and port; where says how another could be named.
+func listen(ctx context.Context, s *config.Snapshot, host string, port int64, where string) (net.Listener, error) {
 	if host == "any" {
 		host = ""
 	}

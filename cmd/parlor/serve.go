@@ -105,7 +105,11 @@ func (p *program) runServer(ctx context.Context, stopping func(), data string, o
 	defer func() { err = errors.Join(err, st.Close()) }()
 	removeScratch(data)
 
-	listeners, err := listenAll(ctx, first.Snapshot())
+	certificates, err := newACME(first.Snapshot(), data)
+	if err != nil {
+		return err
+	}
+	listeners, err := listenAll(ctx, first.Snapshot(), certificates, log)
 	if err != nil {
 		return err
 	}
@@ -128,9 +132,11 @@ func (p *program) runServer(ctx context.Context, stopping func(), data string, o
 	if err := furnish(ctx, st); err != nil {
 		return err
 	}
-	for _, l := range listeners[1:] {
-		log.Info("listening with TLS", "address", l.Addr().String())
+	obtaining, err := announceTLS(ctx, first.Snapshot(), certificates, listeners[1:], log)
+	if err != nil {
+		return err
 	}
+	defer obtaining.close()
 	socket, err := listenSocket(data)
 	if err != nil {
 		log.Warn("there is no socket; commands need -url", "error", err)

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/letsencrypt/challtestsrv"
+	"github.com/letsencrypt/pebble/v2/ca"
+	"github.com/letsencrypt/pebble/v2/db"
+	"github.com/letsencrypt/pebble/v2/va"
+	"github.com/letsencrypt/pebble/v2/wfe"
+)
+
+func TestACMESettings(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"[parlor]\ntls = letsencrypt\n":                                                                               "is not acme",
+		"[parlor]\ntls = acme\n":                                                                                      "public_url",
+		"[parlor]\ntls = acme\npublic_url = http://sync.example.org":                                                  "public_url",
+		"[parlor]\ntls = acme\npublic_url = https://localhost":                                                        "public_url",
+		"[parlor]\ntls = acme\npublic_url = https://192.0.2.1":                                                        "public_url",
+		"[parlor]\ntls = acme\npublic_url = https://[2001:db8::1]":                                                    "public_url",
+		"[parlor]\ntls = acme\npublic_url = https://sync.example.org\n[ssl]\nenable = true\ncert_file = c.pem":        "both be set",
+		"[parlor]\ntls = acme\npublic_url = https://sync.example.org\n[parlor_acme]\ndirectory = http://acme.example": "https://",
+		"[parlor]\ntls = acme\npublic_url = https://sync.example.org\n[parlor_acme]\nca_file = none.pem":              "ca_file",
+	} {
+		if _, err := newACME(snapshot(t, text), t.TempDir()); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+	if m, err := newACME(snapshot(t, "[parlor]\npublic_url = https://sync.example.org"), t.TempDir()); m != nil || err != nil {
+		t.Errorf("not asked for: %v, %v", m, err)
+	}
+}
+
+// TestACME has the program obtain a certificate from a real ACME server, which asks for the proof on the program's own port, and use it again after a restart.
+func TestACME(t *testing.T) {
+	t.Setenv("PEBBLE_VA_NOSLEEP", "1")
+	t.Setenv("PEBBLE_WFE_NONCEREJECT", "50") // a client must be able to try again
+	const host = "sync.example.org"
+	port := freePort(t)
+	dir := t.TempDir()
+	directory, trusted := startACMEServer(t, dir, port)
+	settings := fmt.Sprintf(`[chttpd_auth]
+iterations = 10
+[parlor]
+tls = acme
+[ssl]
+port = %d
+[parlor_acme]
+bind_address = 127.0.0.1
+http_port = 0
+email = admin@sync.example.org
+directory = %s
+ca_file = %s
+`, port, directory, filepath.Join(dir, "acme.pem"))
+	if err := os.WriteFile(filepath.Join(dir, "parlor.ini"), []byte(settings), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run := func() *child {
+		t.Helper()
+		c, err := start("parlor", dir, os.Environ(), "-data", filepath.Join(dir, "data"), "-addr", "127.0.0.1:0", "-config", "parlor.ini", "-public-url", "https://"+host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	get := func(name string) (*x509.Certificate, error) {
+		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: trusted, ServerName: name}}}
+		res, err := client.Get(fmt.Sprintf("https://127.0.0.1:%d/_up", port))
+		if err != nil {
+			return nil, err
+		}
+		defer res.Body.Close()
+		if _, err := io.Copy(io.Discard, res.Body); err != nil || res.StatusCode != http.StatusOK {
+			t.Errorf("%s, %v", res.Status, err)
+		}
+		return res.TLS.PeerCertificates[0], nil
+	}
+	c := run()
+	defer func() { c.kill() }()
+	if line := c.waitFor(func(line string) bool {
+		return strings.Contains(line, "the certificate is there") || strings.Contains(line, "no certificate yet")
+	}); !strings.Contains(line, "the certificate is there") {
+		t.Fatalf("%s\n%s", line, c.log())
+	}
+	first, err := get(host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := get("other.example.org"); err == nil {
+		t.Error("there is a certificate for another name")
+	}
+	if info, err := os.Stat(filepath.Join(dir, "data", acmeDir)); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("the keys' directory: %v, %v", info, err)
+	}
+	c.kill()
+	c = run()
+	if again, err := get(host); err != nil || !again.Equal(first) {
+		t.Errorf("after a restart: another certificate, %v", err)
+	}
+}
+
+// startACMEServer starts a server that gives out certificates, with a DNS in which all names are the loopback's. It writes acme.pem, with which its clients trust
+// it, and returns its directory's URL and who trusts its certificates.
+func startACMEServer(t *testing.T, dir string, port int) (directory string, trusted *x509.CertPool) {
+	t.Helper()
+	quiet := log.New(io.Discard, "", 0)
+	resolver := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	names, err := challtestsrv.New(challtestsrv.Config{Log: quiet, DNSAddrs: []string{resolver}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	names.SetDefaultDNSIPv4("127.0.0.1")
+	names.SetDefaultDNSIPv6("")
+	names.Run()
+	t.Cleanup(names.Shutdown)
+	orders := db.NewMemoryStore()
+	authority := ca.New(quiet, orders, "", "ecdsa", 0, 1, map[string]ca.Profile{"default": {Description: "for tests"}})
+	front := wfe.New(quiet, orders, va.New(quiet, 0, port, true, resolver, orders), authority, []string{"acme.example"}, true, false, 1, 1)
+	srv := httptest.NewTLSServer(front.Handler())
+	t.Cleanup(srv.Close)
+	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw})
+	if err := os.WriteFile(filepath.Join(dir, "acme.pem"), text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	trusted = x509.NewCertPool()
+	if !trusted.AppendCertsFromPEM(authority.GetRootCert(0).PEM()) {
+		t.Fatal("the authority has no certificate")
+	}
+	return srv.URL + wfe.DirectoryPath, trusted
+}
+
+// freePort is a port of the loopback that nobody listens on.
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
