@@ -75,6 +75,8 @@ var house = []rule{
 		why: "memory is that of the program, as a process"},
 	{pkg: "test/pouchdb", floor: 5, may: []string{"test/program"},
 		why: "real clients talk to the program, not to its packages"},
+	{pkg: "test/replicate", floor: 5, may: []string{"replicate", "test/program"},
+		why: "a replicator meets servers, which the program is"},
 	{pkg: "bench", floor: 5, may: []string{"test/program"},
 		why: "what is measured is the program that people run"},
 }
@@ -94,7 +96,7 @@ var confined = []confinement{
 	{path: "github.com/golang-jwt/jwt/", in: []string{"auth/jwt", "auth/authtest"},
 		why: "one parser of tokens, with one list of algorithms"},
 	{path: "net/http", in: []string{"auth", "auth/jwt", "auth/oauth1", "auth/oidc", "auth/authtest", "replicate", "server", "cmd/parlor", "bench",
-		"test/program", "test/conformance", "test/gigabyte", "test/livesync", "test/pouchdb"},
+		"test/program", "test/conformance", "test/gigabyte", "test/livesync", "test/pouchdb", "test/replicate"},
 		why: "the store, the revision trees, selectors, settings and password hashes never see HTTP"},
 	{path: "unsafe", in: []string{"couchjs"},
 		why: "only the system call that confines a child needs it; nothing else is worth a memory bug"},
