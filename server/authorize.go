@@ -18,6 +18,8 @@ type need int
 
 const (
 	nobody      need = iota // open to all
+	unscoped                // open to all but access tokens and device keys
+	signedIn                // who has signed in, but not with an access token or a device key
 	allDBs                  // server admins, unless [chttpd] admin_only_all_dbs is false
 	metrics                 // server admins and the role _metrics
 	serverAdmin             // the role _admin
@@ -25,23 +27,28 @@ const (
 	lister                  // member; of _users and _replicator server admins alone
 	dbAdmin                 // a database's admins
 	compacter               // as dbAdmin, with another text
+	owner                   // server admins, and the owner of the vault
+	maker                   // server admins, and who may own a database of that name
 )
 
 const (
 	notServerAdmin = "You are not a server admin."
 	notDBAdmin     = "You are not a db or server admin."
 	notMember      = "You are not allowed to access this db."
+	notWriter      = "This vault is shared with you for reading only."
 	notAuthorized  = "You are not authorized to access this db."
 )
 
 // authenticate finds out who calls, and refuses nobody where a valid user is required (spec §1.3).
 func (s *Server) authenticate(r *request) error {
 	who, err := s.auth.Authenticate(r.Request)
+	secret := r.takeOneTime()
 	if err != nil {
 		s.auditRefusal(r, "", err)
 		return err
 	}
-	if who.Method == "cookie" {
+	r.oneTime = secret != "" && r.set.sessions != nil && who.Credential == sessionCredential+r.set.sessions.Lookup(secret)
+	if who.Method == "cookie" && !r.oneTime {
 		if err := r.set.cors.protection.Check(r.Request); err != nil {
 			return forbidden("Another site's page may not use your session: its origin is not in [cors] origins.")
 		}
@@ -51,24 +58,57 @@ func (s *Server) authenticate(r *request) error {
 	}
 	r.who = who
 	if who.SetCookie != "" {
-		r.w.Header().Add("Set-Cookie", who.SetCookie)
+		r.w.Header().Add("Set-Cookie", r.gatewaySetCookie(who.SetCookie))
 	}
 	if who.Method != "" || !r.set.requireValidUser && !r.set.requireValidUserExceptUp {
 		return nil
 	}
 	path := strings.Join(r.segments, "/")
-	if r.Method == http.MethodPost && path == "_session" || path == "_up" && !(r.set.requireValidUser && !r.set.requireValidUserExceptUp) {
+	if r.signsIn() || path == "_up" && !(r.set.requireValidUser && !r.set.requireValidUserExceptUp) {
 		return nil
 	}
 	return unauthorized("Authentication required.")
 }
 
+// signsIn reports whether a request is a step of signing in, which those must be able to do who have not.
+func (r *request) signsIn() bool {
+	switch {
+	case len(r.segments) > 0 && r.segments[0] == "_oidc":
+		return true
+	case len(r.segments) == 1:
+		return r.Method == http.MethodPost && r.segments[0] == "_session"
+	case len(r.segments) == 2 && r.set.syncGateway && !isHidden(r.segments[0]):
+		return r.Method == http.MethodPost && r.segments[1] == "_session" || strings.HasPrefix(r.segments[1], "_oidc")
+	}
+	return false
+}
+
+// takeOneTime takes the one-time session out of a request's query, so that nothing which tells of the request can tell it: no log, no error, no function of a
+// design document, no tag of an answer.
+func (r *request) takeOneTime() (secret string) {
+	if !r.hasParam(auth.OneTimeParameter) {
+		return ""
+	}
+	secret = r.param(auth.OneTimeParameter)
+	delete(r.params, auth.OneTimeParameter)
+	r.URL.RawQuery = r.params.Encode()
+	r.RequestURI = r.URL.RequestURI()
+	return secret
+}
+
 // authorize checks that the caller has what a route needs, and opens the database that it names.
-func (s *Server) authorize(r *request, n need) error {
+func (s *Server) authorize(r *request, act action) error {
+	if err := r.inScope(act); err != nil {
+		return err
+	}
 	admin := r.who.Admin()
-	switch n {
-	case nobody:
+	switch act.need {
+	case nobody, unscoped:
 		return nil
+	case signedIn:
+		if r.who.Anonymous() {
+			return unauthorized("Authentication required.")
+		}
 	case allDBs:
 		if admin || !r.set.adminOnlyAllDBs {
 			return nil
@@ -83,20 +123,87 @@ func (s *Server) authorize(r *request, n need) error {
 		if !admin {
 			return unauthorized(notServerAdmin)
 		}
+	case owner, maker:
+		may := admin
+		var err error
+		switch {
+		case admin:
+		case act.need == maker:
+			may, err = s.mayMake(r, r.segments[0])
+		default:
+			may, err = s.ownsDatabase(r, r.segments[0])
+		}
+		if err != nil {
+			return err
+		}
+		if !may {
+			return unauthorized(notServerAdmin)
+		}
 	case lister:
 		if name := r.segments[0]; (name == "_users" || name == "_replicator") && !admin {
 			return unauthorized(notServerAdmin)
 		}
 	}
-	if len(r.segments) == 0 || strings.HasPrefix(r.segments[0], "_") && !isSystemDatabase(r.segments[0]) ||
-		len(r.segments) == 1 && r.Method == http.MethodPut {
+	if !r.namesDatabase() || len(r.segments) == 1 && r.Method == http.MethodPut {
 		return nil
 	}
-	return s.openDatabase(r, n)
+	return s.openDatabase(r, act)
+}
+
+// namesDatabase reports whether a request's path begins with what can be the name of a database.
+func (r *request) namesDatabase() bool {
+	return len(r.segments) > 0 && r.segments[0] != "favicon.ico" && !isHidden(r.segments[0])
+}
+
+const (
+	scopedCredential = "An access token or device key cannot be used here. Sign in with a session or a password."
+	scopedAdmin      = "An access token or device key is never a server admin's."
+	scopedSystem     = "An access token or device key does not open this database."
+	scopedElsewhere  = "This access token or device key is for other databases."
+	scopedReader     = "This access token or device key only reads."
+)
+
+// inScope refuses what the caller's Scope does not cover; who has none passes. What it covers is then judged as it is for the user.
+func (r *request) inScope(act action) error {
+	scope := r.who.Scope
+	if scope == nil {
+		return nil
+	}
+	database := r.namesDatabase()
+	switch act.need {
+	case unscoped, signedIn:
+		return forbidden(scopedCredential)
+	case serverAdmin:
+		return forbidden(scopedAdmin)
+	case nobody:
+		if !database {
+			return nil // as for those who bring nothing
+		}
+	}
+	switch {
+	case !database && len(scope.Databases) > 0:
+		return forbidden(scopedElsewhere) // what concerns all databases
+	case !database:
+		return nil
+	case isSystemDatabase(r.segments[0]):
+		return forbidden(scopedSystem)
+	case !scope.Allows(r.segments[0], false):
+		return forbidden(scopedElsewhere)
+	case act.writes && !scope.Write && !r.isCheckpoint():
+		return forbidden(scopedReader)
+	}
+	return nil
+}
+
+// isCheckpoint reports whether a request writes a replication's checkpoint, as those who only read do too. LiveSync's own _local documents are none: all
+// its devices rely on what they say.
+func (r *request) isCheckpoint() bool {
+	return r.Method == http.MethodPut && len(r.segments) == 3 && r.segments[1] == "_local" &&
+		!strings.HasPrefix(r.segments[2], "obsidian_livesync") && !strings.HasPrefix(r.segments[2], "obsydian_livesync")
 }
 
 // openDatabase sets r.db and r.sec, and judges the caller by the database's _security.
-func (s *Server) openDatabase(r *request, n need) error {
+func (s *Server) openDatabase(r *request, act action) error {
 	db, err := s.store.DB(r.segments[0])
 	if err != nil {
 		return err
@@ -113,9 +220,11 @@ func (s *Server) openDatabase(r *request, n need) error {
 			return unauthorized(notAuthorized)
 		}
 		return forbidden(notMember)
-	case n == compacter && !sec.isAdmin(&r.who):
+	case act.writes && !sec.mayWrite(&r.who) && !r.isCheckpoint():
+		return forbidden(notWriter)
+	case act.need == compacter && !sec.isAdmin(&r.who):
 		return unauthorized("You are not a server or db admin.")
-	case n == dbAdmin:
+	case act.need == dbAdmin:
 		return r.needDBAdmin()
 	}
 	return nil
@@ -141,9 +250,11 @@ func (r *request) needDBAdmin() error {
 	return forbidden(notDBAdmin)
 }
 
-// securityObject is a database's _security, parsed.
+// securityObject is a database's _security, parsed, and what its owner and shares say.
 type securityObject struct {
 	raw             []byte
+	properties      []byte // nil for none
+	vault           *vault // nil for a database that has no owner
 	admins, members group
 }
 
@@ -153,13 +264,20 @@ func (g group) has(who *auth.Identity) bool {
 	return who.Name != "" && slices.Contains(g.names, who.Name) || slices.ContainsFunc(g.roles, who.HasRole)
 }
 
+// isAdmin reports whether who administers the database. A server admin's access token does so too, where its Scope lets it in.
 func (sec *securityObject) isAdmin(who *auth.Identity) bool {
-	return who.Admin() || sec.admins.has(who)
+	return who.HasRole("_admin") || sec.vault.ownedBy(who) || sec.admins.has(who)
 }
 
-// isMember reports whether who may read and write documents: everyone, where no member is named.
+// isMember reports whether who may read documents: everyone, where no member is named and there is no owner.
 func (sec *securityObject) isMember(who *auth.Identity) bool {
-	return len(sec.members.names)+len(sec.members.roles) == 0 || sec.isAdmin(who) || sec.members.has(who)
+	return sec.mayWrite(who) || sec.vault.shared(who.Name) != ""
+}
+
+// mayWrite reports whether who may write documents too.
+func (sec *securityObject) mayWrite(who *auth.Identity) bool {
+	open := len(sec.members.names)+len(sec.members.roles) == 0 && sec.vault == nil
+	return open || sec.isAdmin(who) || sec.members.has(who) || sec.vault.shared(who.Name) == accessWrite
 }
 
 // parseSecurity reads a _security object (spec §11); its errors are CouchDB's texts, as 400.
@@ -239,15 +357,23 @@ func (c *securityCache) of(db *store.DB) (*securityObject, error) {
 	if err != nil {
 		return nil, err
 	}
+	properties, err := db.Properties()
+	if err != nil {
+		return nil, err
+	}
 	c.mu.RLock()
 	sec := c.parsed[db.Name()]
 	c.mu.RUnlock()
-	if sec != nil && bytes.Equal(sec.raw, raw) {
+	if sec != nil && bytes.Equal(sec.raw, raw) && bytes.Equal(sec.properties, properties) {
 		return sec, nil
 	}
 	if sec, err = parseSecurity(raw); err != nil {
 		return nil, err
 	}
+	if sec.vault, err = parseVault(properties); err != nil {
+		return nil, err
+	}
+	sec.properties = properties
 	sec.raw = raw
 	c.mu.Lock()
 	defer c.mu.Unlock()

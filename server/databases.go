@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"net/url"
@@ -47,7 +48,7 @@ func (s *Server) putDatabase(r *request) error {
 	if err := checkDatabaseName(name); err != nil {
 		return err
 	}
-	if _, err := s.store.Create(r.Context(), name, r.set.defaultSecurity); err != nil {
+	if err := s.makeDatabase(r, name); err != nil {
 		return err
 	}
 	if err := s.furnish(r.Context(), name); err != nil {
@@ -66,10 +67,18 @@ func (s *Server) deleteDatabase(r *request) error {
 	if r.hasParam("rev") {
 		return badRequest("You tried to DELETE a database with a ?=rev parameter. Did you mean to DELETE a document instead?")
 	}
-	if err := s.store.Delete(r.Context(), r.segments[0]); err != nil {
+	if err := s.removeDatabase(r); err != nil {
 		return err
 	}
 	s.revocations.Recheck(auth.Match{Database: r.segments[0]})
+	if r.segments[0] == usersDatabase {
+		if err := s.orphanStrangers(r.set); err != nil {
+			return err
+		}
+		if err := s.endStrays(context.WithoutCancel(r.Context())); err != nil {
+			return err
+		}
+	}
 	return r.ok(http.StatusOK)
 }
 

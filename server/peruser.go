@@ -47,15 +47,24 @@ func (p perUserSettings) database(user string) string {
 	return string(name)
 }
 
-// write stores r's documents. Of _users, the audit trail and the users' own databases follow before the request is answered.
+// write stores r's documents. Of _users, the end of what let users in, the audit trail and the users' own databases follow before the request is answered.
 func (s *Server) write(r *request, writes []store.Write, check store.Check) ([]store.Result, error) {
 	if r.db.Name() != usersDatabase {
+		if err := s.room(r, writes); err != nil {
+			return nil, err
+		}
 		return r.db.Write(r.Context(), writes, check)
 	}
 	events := userEvents{}
 	results, err := r.db.Write(r.Context(), writes, events.over(check))
 	if err != nil {
 		return results, err
+	}
+	if err := s.orphanDeleted(r.Context(), r.db, writes, results); err != nil {
+		return nil, err
+	}
+	if err := s.endCredentials(r.Context(), events, writes, results); err != nil {
+		return nil, err
 	}
 	events.note(s, r, writes, results)
 	if !r.set.perUser.enabled {

@@ -30,6 +30,12 @@ func (s *Server) purge(r *request) error {
 		// A purged user leaves no change that watchUsers would see.
 		s.revocations.Recheck(auth.Match{})
 		s.audit(r, "users purged", "documents", len(ids))
+		if err := s.orphanPurged(r.Context(), r.db, ids); err != nil {
+			return err
+		}
+		if err := s.endGone(r.Context(), ids); err != nil {
+			return err
+		}
 	}
 	body := append([]byte(`{"purge_seq":"`), r.db.FormatSeq(seq)...)
 	body = append(body, `","purged":{`...)

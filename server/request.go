@@ -29,6 +29,7 @@ type request struct {
 	space    [4]string // for the segments of most paths
 	params   url.Values
 	who      auth.Identity
+	oneTime  bool // signed in by a session that this request has used up
 
 	// Set by route and authorize where the path names a database.
 	db   *store.DB

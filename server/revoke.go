@@ -3,55 +3,28 @@ package server
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/parlordb/parlor/auth"
 	"github.com/parlordb/parlor/store"
 )
 
-// stillAllowed returns what auth.Revocations asks about a request that lives long: whether its caller may still read its database. A user who
-// signed in with a password or session must still be there, with the same password (a hash that was upgraded keeps its salt).
+// stillAllowed returns what auth.Revocations asks about a request that lives long: whether its caller may still read its database.
 func (s *Server) stillAllowed(r *request) func(context.Context) error {
-	who, db := r.who, r.db
-	var salt, tokens string
-	if who.Local {
-		user, err := s.users.User(r.Context(), who.Name)
-		switch {
-		case err != nil:
-		case who.Method == "oauth":
-			// A signed request is good once, so it cannot be asked again who it is from.
-			tokens, err = s.users.tokensOf(who.Name)
-		default:
-			salt = user.Password.Salt
-			// The password may have changed since the request was let in: what it brought must be right for this salt.
-			_, err = s.auth.Authenticate(r.Request)
-		}
-		if err != nil {
-			return func(context.Context) error { return err }
-		}
+	db := r.db
+	present, err := s.holder(r)
+	if err != nil {
+		return func(context.Context) error { return err }
 	}
 	return func(ctx context.Context) error {
-		now := who
-		user, err := s.users.User(ctx, who.Name)
-		switch {
-		case who.Anonymous():
-		case err == nil && user.Disabled:
-			return auth.ErrRevoked
-		case who.Local && err != nil:
+		who, err := present(ctx)
+		if err != nil {
 			return err
-		case who.Method == "oauth":
-			if held, err := s.users.tokensOf(who.Name); err != nil || held != tokens {
-				return auth.ErrRevoked
-			}
-			now.Roles = user.Roles
-		case who.Local && user.Password.Salt != salt:
-			return auth.ErrRevoked
-		case who.Local:
-			now.Roles = user.Roles
 		}
 		if db == nil || db.Name() == usersDatabase || db.Name() == "_replicator" {
 			// The feeds of all databases, of users and of replications are for server admins.
-			if !now.Admin() {
+			if !who.Admin() {
 				return auth.ErrRevoked
 			}
 			return nil
@@ -60,11 +33,131 @@ func (s *Server) stillAllowed(r *request) func(context.Context) error {
 		if err != nil {
 			return err
 		}
-		if !sec.isMember(&now) {
+		if !sec.isMember(&who) {
 			return auth.ErrRevoked
 		}
 		return nil
 	}
+}
+
+// holder says who a request is from as time goes by: with the roles of then, or auth.ErrRevoked when what let it in has ended.
+type holder func(ctx context.Context) (auth.Identity, error)
+
+// holder returns the one for a request's credential. It fails when that has ended since the request was let in.
+func (s *Server) holder(r *request) (holder, error) {
+	who := r.who
+	kind, id, _ := strings.Cut(who.Credential, ":")
+	switch {
+	case who.Anonymous() || who.Method == "socket":
+		return func(context.Context) (auth.Identity, error) { return who, nil }, nil
+	case kind == "session" && who.Method == "cookie" && !r.oneTime:
+		return s.enabledHolder(func(ctx context.Context) (auth.Identity, error) {
+			sessions := s.settings.Load().sessions
+			if sessions == nil {
+				return auth.Identity{}, auth.ErrRevoked
+			}
+			return sessions.Check(ctx, id)
+		}), nil
+	case (kind == "token" || kind == "device") && who.Scope != nil:
+		return s.enabledHolder(func(ctx context.Context) (auth.Identity, error) {
+			token, err := s.tokens.Get(ctx, id)
+			if err != nil {
+				return auth.Identity{}, err
+			}
+			return s.tokens.Identity(ctx, &token, who.Method)
+		}), nil
+	case !who.Local:
+		return s.foreignHolder(r.Context(), who)
+	}
+	return s.localHolder(r)
+}
+
+// enabledHolder is a holder whose users must not be disabled.
+func (s *Server) enabledHolder(present holder) holder {
+	return func(ctx context.Context) (auth.Identity, error) {
+		who, err := present(ctx)
+		if err == nil {
+			err = s.notDisabled(ctx, who.Name)
+		}
+		return who, err
+	}
+}
+
+// notDisabled fails with auth.ErrRevoked for a user whom the directory holds as disabled.
+func (s *Server) notDisabled(ctx context.Context, name string) error {
+	user, err := s.users.User(ctx, name)
+	if err == nil && user.Disabled {
+		return auth.ErrRevoked
+	}
+	return nil
+}
+
+// foreignHolder is that of a name which a token, a proxy or a provider vouches for. It need not be in the directory; but where a provider's is, it ends with
+// its entry there, and with the link to it.
+func (s *Server) foreignHolder(ctx context.Context, who auth.Identity) (holder, error) {
+	before, err := s.users.User(ctx, who.Name)
+	if err != nil && !errors.Is(err, auth.ErrUnknownUser) {
+		return nil, err
+	}
+	return func(ctx context.Context) (auth.Identity, error) {
+		user, err := s.users.User(ctx, who.Name)
+		switch {
+		case errors.Is(err, auth.ErrUnknownUser) && (who.Provider == "" || before == nil):
+			user = nil
+		case err != nil:
+			return auth.Identity{}, err
+		case user.Disabled:
+			return auth.Identity{}, auth.ErrRevoked
+		case who.Provider != "" && before != nil && slices.ContainsFunc(before.Identities, func(id auth.ForeignIdentity) bool {
+			return !slices.Contains(user.Identities, id)
+		}):
+			return auth.Identity{}, auth.ErrRevoked
+		}
+		now := who
+		now.Roles = slices.DeleteFunc(slices.Clone(who.Roles), func(role string) bool {
+			return slices.Contains(who.Granted, role) && (user == nil || !slices.Contains(user.Roles, role))
+		})
+		return now, nil
+	}, nil
+}
+
+// localHolder is that of a user who signed in with a password, a cookie that is a session by itself, or a signature: he must still be there, with the same password
+// (a hash that was upgraded keeps its salt).
+func (s *Server) localHolder(r *request) (holder, error) {
+	who := r.who
+	before, err := s.users.User(r.Context(), who.Name)
+	var tokens string
+	switch {
+	case err != nil:
+	case who.Method == "oauth":
+		// A signed request is good once, so it cannot be asked again who it is from.
+		tokens, err = s.users.tokensOf(who.Name)
+	case r.oneTime:
+	default:
+		// The password may have changed since the request was let in: what it brought must be right for this salt.
+		_, err = s.auth.Authenticate(r.Request)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) (auth.Identity, error) {
+		user, err := s.users.User(ctx, who.Name)
+		switch {
+		case err != nil:
+			return auth.Identity{}, err
+		case user.Disabled:
+			return auth.Identity{}, auth.ErrRevoked
+		case who.Method == "oauth":
+			if held, err := s.users.tokensOf(who.Name); err != nil || held != tokens {
+				return auth.Identity{}, auth.ErrRevoked
+			}
+		case user.Password.Salt != before.Password.Salt:
+			return auth.Identity{}, auth.ErrRevoked
+		}
+		now := who
+		now.Roles = user.Roles
+		return now, nil
+	}, nil
 }
 
 // watchUsers has feeds judged again when their user's document changes. It returns when the server closes.

@@ -11,6 +11,7 @@ type handler func(s *Server, r *request) error
 // action is one method of a route.
 type action struct {
 	need   need
+	writes bool    // it changes something, as far as Scopes are concerned
 	handle handler // nil: the method is not allowed
 	allow  string  // of a route whose method is not allowed
 }
@@ -32,7 +33,14 @@ func serverRoutes() []endpoint {
 	return []endpoint{
 		{"", nobody, "GET,HEAD", on{"GET": (*Server).welcome}, nil},
 		{"favicon.ico", nobody, "GET,HEAD", on{"GET": (*Server).favicon}, nil},
-		{"_session", nobody, "GET,HEAD,POST,DELETE", on{"GET": (*Server).getSession, "POST": (*Server).postSession, "DELETE": (*Server).deleteSession}, nil},
+		{"_session", nobody, "GET,HEAD,POST,DELETE", on{"GET": (*Server).getSession, "POST": (*Server).postSession, "DELETE": (*Server).deleteSession},
+			map[string]need{"POST": unscoped}},
+		{"_sessions", signedIn, "GET,HEAD,DELETE", on{"GET": (*Server).getSessions, "DELETE": (*Server).deleteSessions}, nil},
+		{"_sessions/*", signedIn, "DELETE", on{"DELETE": (*Server).endSession}, nil},
+		{"_tokens", signedIn, "GET,HEAD,POST,DELETE", on{"GET": (*Server).getTokens, "POST": (*Server).postToken, "DELETE": (*Server).deleteTokens}, nil},
+		{"_tokens/*", signedIn, "GET,HEAD,DELETE", on{"GET": (*Server).getToken, "DELETE": (*Server).deleteToken}, nil},
+		{"_vaults", signedIn, "GET,HEAD", on{"GET": (*Server).getVaults}, nil},
+		{"_vaults/*", signedIn, "DELETE,POST", on{"POST": (*Server).postVault, "DELETE": (*Server).deleteVault}, nil},
 		{"_oidc", nobody, "GET,HEAD", on{"GET": (*Server).getProviders}, nil},
 		{"_oidc/*/login", nobody, "GET", on{"GET": (*Server).getLogin}, nil},
 		{"_oidc/*/callback", nobody, "GET", on{"GET": (*Server).getCallback}, nil},
@@ -72,18 +80,13 @@ func serverRoutes() []endpoint {
 
 // databaseRoutes are the paths below /{db}; the pattern begins after the database's name.
 func databaseRoutes() []endpoint {
-	admin := func(methods ...string) map[string]need {
-		m := map[string]need{}
-		for _, name := range methods {
-			m[name] = serverAdmin
-		}
-		return m
-	}
 	document := on{"GET": (*Server).getDocument, "PUT": (*Server).putDocument, "POST": (*Server).postDocument, "DELETE": (*Server).deleteDocument, "COPY": (*Server).copyDocument}
 	attachment := on{"GET": (*Server).getAttachment, "PUT": (*Server).putAttachment, "DELETE": (*Server).deleteAttachment}
 	const documentMethods, attachmentMethods = "DELETE,GET,HEAD,POST,PUT,COPY", "DELETE,GET,HEAD,PUT"
 	return []endpoint{
-		{"", member, "DELETE,GET,HEAD,POST", on{"GET": (*Server).getDatabase, "PUT": (*Server).putDatabase, "DELETE": (*Server).deleteDatabase, "POST": (*Server).createDocument}, admin("PUT", "DELETE")},
+		{"", member, "DELETE,GET,HEAD,POST", on{"GET": (*Server).getDatabase, "PUT": (*Server).putDatabase, "DELETE": (*Server).deleteDatabase, "POST": (*Server).createDocument},
+			map[string]need{"PUT": maker, "DELETE": owner}},
+		{"_vault", owner, "GET,HEAD,PUT", on{"GET": (*Server).getVault, "PUT": (*Server).putVault}, nil},
 		{"_all_docs", lister, "GET,HEAD,POST", on{"GET": (*Server).allDocs, "POST": (*Server).allDocs}, nil},
 		{"_all_docs/queries", lister, "POST", on{"POST": (*Server).allDocsQueries}, nil},
 		{"_design_docs", member, "GET,HEAD,POST", on{"GET": (*Server).designDocs, "POST": (*Server).designDocs}, nil},
@@ -98,7 +101,7 @@ func databaseRoutes() []endpoint {
 		{"_find", member, "POST", on{"POST": (*Server).find}, nil},
 		{"_security", member, "PUT,GET", on{"GET": (*Server).getSecurity, "PUT": (*Server).putSecurity}, map[string]need{"PUT": dbAdmin}},
 		{"_revs_limit", member, "PUT,GET", on{"GET": (*Server).getRevsLimit, "PUT": (*Server).putRevsLimit}, map[string]need{"PUT": dbAdmin}},
-		{"_purge", serverAdmin, "POST", on{"POST": (*Server).purge}, nil},
+		{"_purge", owner, "POST", on{"POST": (*Server).purge}, nil},
 		{"_purged_infos", member, "GET,HEAD", on{"GET": (*Server).purgedInfos}, nil},
 		{"_purged_infos_limit", serverAdmin, "PUT,GET", on{"GET": (*Server).getPurgedLimit, "PUT": (*Server).putPurgedLimit}, nil},
 		{"_compact", compacter, "POST", on{"POST": (*Server).compact}, nil},
@@ -115,6 +118,14 @@ func databaseRoutes() []endpoint {
 		{"*", member, documentMethods, document, nil},
 		{"*/**", member, attachmentMethods, attachment, nil},
 	}
+}
+
+// readsByPost are the endpoints whose POST changes nothing: what it asks for is in its body. Replicators say _ensure_full_commit to the
+// database that they read from, too. Every other method but GET and HEAD counts as a change.
+var readsByPost = map[string]bool{
+	"_dbs_info": true,
+	"_all_docs": true, "_all_docs/queries": true, "_design_docs": true, "_design_docs/queries": true, "_local_docs": true, "_local_docs/queries": true,
+	"_changes": true, "_bulk_get": true, "_revs_diff": true, "_missing_revs": true, "_find": true, "_ensure_full_commit": true,
 }
 
 // router finds the endpoint of a path.
@@ -180,6 +191,7 @@ func (c compiled) match(segments []string) (args []string, ok bool) {
 var (
 	serverRouter   = newRouter(serverRoutes())
 	databaseRouter = newRouter(databaseRoutes())
+	gatewayRouter  = newRouter(gatewayRoutes())
 )
 
 // isSystemDatabase reports whether a name that begins with an underscore can be a database's.
@@ -201,7 +213,12 @@ func (s *Server) route(r *request) (action, error) {
 				r.segments = append([]string{r.segments[0], "_local", local}, r.segments[2:]...)
 			}
 		}
-		found, r.args = databaseRouter.find(r.segments[1:])
+		if r.set.syncGateway && len(r.segments) > 1 && !isSystemDatabase(r.segments[0]) {
+			found, r.args = gatewayRouter.find(r.segments[1:])
+		}
+		if found == nil {
+			found, r.args = databaseRouter.find(r.segments[1:])
+		}
 	}
 	if found == nil {
 		return action{}, errMissing
@@ -211,6 +228,7 @@ func (s *Server) route(r *request) (action, error) {
 		method = http.MethodGet
 	}
 	act := action{need: found.need, handle: found.methods[method], allow: found.allow}
+	act.writes = method != http.MethodGet && !(method == http.MethodPost && readsByPost[found.pattern])
 	if n, ok := found.needs[method]; ok {
 		act.need = n
 	}

@@ -40,6 +40,8 @@ type Options struct {
 	TOTP        *auth.TOTP    // nil: one of the server's own
 	Lockout     *auth.Lockout // the one that Passwords has, behind /_lockouts; nil: one that locks nobody
 	Revocations *auth.Revocations
+	Sessions    *auth.Sessions // all that are kept, also while [parlor_session] store = cookie makes none
+	Tokens      *auth.Tokens
 	JS          *couchjs.Pool
 	Settings    func() *config.Settings // the live settings, behind /_node/{node}/_config
 	Version     string                  // of Parlor
@@ -59,6 +61,8 @@ type Server struct {
 	totp        *auth.TOTP
 	lockout     *auth.Lockout
 	revocations *auth.Revocations
+	sessions    *auth.Sessions // kept in settings too, while they sign in
+	tokens      *auth.Tokens
 	js          *couchjs.Pool
 	live        func() *config.Settings
 	version     string
@@ -69,6 +73,7 @@ type Server struct {
 
 	settings   atomic.Pointer[settings]
 	security   securityCache
+	vaults     vaults
 	validators validatorCache
 	logins     loginCodes          // of apps that live elsewhere
 	bodies     *semaphore.Weighted // bytes of request bodies held in memory
@@ -87,7 +92,8 @@ const bufferedBodies = 512 << 20
 // New returns a Server. It answers 503 to everything until Configure.
 func New(o Options) *Server {
 	s := &Server{
-		store: o.Store, users: o.Users, auth: o.Auth, passwords: o.Passwords, revocations: o.Revocations, js: o.JS,
+		store: o.Store, users: o.Users, auth: o.Auth, passwords: o.Passwords, revocations: o.Revocations,
+		sessions: o.Sessions, tokens: o.Tokens, js: o.JS,
 		live: o.Settings, version: o.Version, log: o.Log, now: o.Now, adminOnly: o.AdminOnly,
 		bodies: semaphore.NewWeighted(bufferedBodies),
 	}
@@ -105,6 +111,7 @@ func New(o Options) *Server {
 	s.exposition = s.prometheusHandler()
 	s.users.settle = s.settleRegistered
 	s.tasks.wait.Go(s.watchUsers)
+	s.tasks.wait.Go(s.expireLoop)
 	return s
 }
 
@@ -121,7 +128,11 @@ func (s *Server) Configure(snap *config.Snapshot, on SignOn) error {
 	if err != nil {
 		return err
 	}
-	old := s.settings.Swap(set)
+	old := s.settings.Load()
+	if err := s.configureVaults(set, old); err != nil {
+		return err
+	}
+	s.settings.Store(set)
 	if set.perUser.enabled && (old == nil || set.perUser != old.perUser) {
 		s.tasks.wait.Go(func() { s.settleAllUsers(set) })
 	}
@@ -178,7 +189,7 @@ func (s *Server) serve(r *request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.authorize(r, act.need); err != nil {
+	if err := s.authorize(r, act); err != nil {
 		return err
 	}
 	if act.handle == nil {
@@ -198,7 +209,7 @@ func (s *Server) finish(r *request, start time.Time, cause any) {
 			s.counters.aborted.Add(1)
 			panic(http.ErrAbortHandler)
 		}
-		s.log.Error("panic", "request", r.id, "method", r.Method, "path", r.URL.Path, "cause", fmt.Sprint(cause), "stack", string(debug.Stack()))
+		s.log.Error("panic", "request", r.id, "method", r.Method, "path", r.loggedPath(), "cause", fmt.Sprint(cause), "stack", string(debug.Stack()))
 		if r.w.began {
 			panic(http.ErrAbortHandler)
 		}
@@ -214,6 +225,6 @@ func (s *Server) finish(r *request, start time.Time, cause any) {
 	}
 	if s.log.Enabled(r.Context(), level) {
 		s.log.Log(r.Context(), level, "request", "id", r.id, "peer", r.set.proxies.Address(r.Request), "user", r.who.Name, "method", r.Method,
-			"path", r.URL.Path, "status", r.w.status, "ms", s.now().Sub(start).Milliseconds())
+			"path", r.loggedPath(), "status", r.w.status, "ms", s.now().Sub(start).Milliseconds())
 	}
 }

@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/base64"
 	"errors"
 	"io"
 	"net/http"
@@ -56,12 +57,35 @@ func appendStrings(dst []byte, roles []string) []byte {
 // maxLogin bounds the body of a login.
 const maxLogin = 64 << 10
 
-// postSession signs in with a name and a password and answers with a cookie (spec §1.5).
+// postSession signs in and answers with a session's cookie (spec §1.5). Besides CouchDB's name and password it takes, where sessions are kept, the one-time code
+// of a login at a provider, an ID token, and the bearer token of the request's own header. What is in the body wins.
 func (s *Server) postSession(r *request) error {
-	form, err := s.loginForm(r)
+	form, err := s.sessionForm(r)
 	if err != nil {
 		return err
 	}
+	switch {
+	case form["code"] != "":
+		return s.tradeCode(r, form)
+	case form["id_token"] != "":
+		return s.tradeIDToken(r, form)
+	case form["name"] == "" && form["username"] == "" && r.who.Method == "jwt":
+		text, _ := auth.Credentials(r.Header, "Bearer ")
+		return s.trade(r, form, r.who, text)
+	}
+	return s.passwordSession(r, form)
+}
+
+// sessionForm reads a login. One by the header alone has no body.
+func (s *Server) sessionForm(r *request) (map[string]string, error) {
+	if r.ContentLength == 0 && r.who.Method == "jwt" {
+		return map[string]string{}, nil
+	}
+	return s.loginForm(r)
+}
+
+// passwordSession signs in with a name, a password and perhaps a second factor.
+func (s *Server) passwordSession(r *request, form map[string]string) error {
 	name, other := form["name"], form["username"]
 	switch {
 	case name == "" && other == "":
@@ -71,34 +95,137 @@ func (s *Server) postSession(r *request) error {
 	case other != "" && other != name:
 		return badRequest("request body contains different usernames")
 	}
-	secure := r.publicScheme() == "https"
 	ctx := auth.WithClient(r.Context(), r.set.proxies.Client(r.Request))
 	user, err := s.passwords.VerifyBoth(ctx, name, form["password"], func(u *auth.User) error {
 		return s.totp.Verify(u.Name, u.TOTPKey, form["token"])
 	})
-	var refused *auth.Refusal
 	if err != nil {
 		s.auditRefusal(r, "session", err)
 	}
+	refused, _ := errors.AsType[*auth.Refusal](err)
 	switch {
-	case errors.As(err, &refused) && refused.Status == http.StatusUnauthorized:
-		return s.loginFailed(r, secure)
+	case refused != nil && refused.Status == http.StatusUnauthorized:
+		return s.loginFailed(r, refused.Reason)
 	case err != nil:
 		return err
 	}
-	cookie := r.set.cookies.Issue(user, secure)
+	if r.set.sessions == nil {
+		return s.cookieSession(r, user)
+	}
+	return s.startOwnSession(r, form, auth.NewSession{
+		Who: auth.Identity{Name: user.Name, Roles: user.Roles, Method: "default", Local: true}, User: user,
+	})
+}
+
+// cookieSession answers with a cookie that is the session itself.
+func (s *Server) cookieSession(r *request, user *auth.User) error {
+	if r.hasParam("one_time") {
+		return errNoSessions
+	}
+	cookie := r.set.cookies.Issue(user, r.publicScheme() == "https")
 	if cookie == "" {
 		return &Error{Status: 500, Kind: "internal_server_error", Reason: "No session can be made for this user."}
 	}
 	r.w.Header().Set("Set-Cookie", cookie)
-	body := append(appendString([]byte(`{"ok":true,"name":`), user.Name), `,"roles":`...)
-	return s.redirected(r, "next", http.StatusOK, append(appendStrings(body, user.Roles), '}'))
+	return s.redirected(r, "next", http.StatusOK, append(appendSignedIn(nil, user.Name, user.Roles), '}'))
+}
+
+// errNoSessions is told to those who ask for what a server without kept sessions cannot do.
+var errNoSessions = badRequest("This server keeps no sessions: [parlor_session] store is cookie.")
+
+// tradeIDToken makes a session of a token in the body, which counts as one in the header would.
+func (s *Server) tradeIDToken(r *request, form map[string]string) error {
+	if r.set.sessions == nil {
+		return errNoSessions
+	}
+	if err := r.refuseOtherSites(); err != nil {
+		return err
+	}
+	bearer := r.Clone(r.Context())
+	bearer.Header["Authorization"] = []string{"Bearer " + form["id_token"]}
+	who, err := s.auth.AuthenticateBy("jwt", bearer)
+	if errors.Is(err, auth.ErrNoCredentials) || err == nil && who.Method != "jwt" {
+		err = &auth.Refusal{Status: http.StatusUnauthorized, Kind: "unauthorized", Reason: "This server takes no such token."}
+	}
+	if err != nil {
+		s.auditRefusal(r, "session", err)
+		return err
+	}
+	return s.trade(r, form, who, form["id_token"])
+}
+
+// trade makes a session of a token that has been verified. It keeps the roles that the token gave.
+func (s *Server) trade(r *request, form map[string]string, who auth.Identity, token string) error {
+	switch {
+	case r.set.sessions == nil:
+		return errNoSessions
+	case who.Scope != nil:
+		return forbidden(scopedCredential)
+	}
+	n := auth.NewSession{Who: who}
+	if who.Provider != "" {
+		n.Subject, n.SID = loginOf(token)
+	}
+	return s.startOwnSession(r, form, n)
+}
+
+// loginOf reads from a token that has been verified which of its provider's logins it is from, so that a logout there ends the session (OpenID Connect
+// Back-Channel Logout §2.4).
+func loginOf(token string) (subject, sid string) {
+	_, rest, _ := strings.Cut(token, ".")
+	claims, _, _ := strings.Cut(rest, ".")
+	decoded, err := base64.RawURLEncoding.DecodeString(claims)
+	if err != nil {
+		return "", ""
+	}
+	object, err := checkJSON(decoded)
+	if err != nil || object[0] != '{' {
+		return "", ""
+	}
+	subject, _ = text(objectMember(object, "sub"))
+	sid, _ = text(objectMember(object, "sid"))
+	return subject, sid
+}
+
+// startOwnSession makes a session and answers with its cookie, or with the id that serves once.
+func (s *Server) startOwnSession(r *request, form map[string]string, n auth.NewSession) error {
+	n.Address, n.UserAgent, n.Label = r.set.proxies.Client(r.Request), r.UserAgent(), form["label"]
+	n.OneTime = r.isTrue("one_time")
+	secret, made, err := r.set.sessions.Create(r.Context(), n)
+	if err != nil {
+		return err
+	}
+	s.audit(r, "session began", "method", made.Method, "provider", made.Provider, "user", made.User, "session", made.ID)
+	body := appendSignedIn(nil, n.Who.Name, n.Who.Roles)
+	if n.OneTime {
+		r.private()
+		body = appendString(append(body, `,"one_time_session_id":`...), secret)
+		return r.send(http.StatusOK, append(appendTime(append(body, `,"expires":`...), made.Expires), '}'))
+	}
+	r.w.Header().Set("Set-Cookie", r.set.sessions.Cookie("", secret, &made, r.publicScheme() == "https"))
+	return s.redirected(r, "next", http.StatusOK, append(body, '}'))
+}
+
+// appendSignedIn writes {"ok":true,"name":…,"roles":[…] without its end.
+func appendSignedIn(dst []byte, name string, roles []string) []byte {
+	dst = append(appendString(append(dst, `{"ok":true,"name":`...), name), `,"roles":`...)
+	return appendStrings(dst, roles)
 }
 
 // loginFailed answers a wrong name, password or second factor, which look the same, and clears the cookie. It brings up no browser's sign-in box.
-func (s *Server) loginFailed(r *request, secure bool) error {
+func (s *Server) loginFailed(r *request, reason string) error {
+	s.clearCookie(r)
+	return s.redirected(r, "fail", http.StatusUnauthorized, unauthorized(reason).append(nil))
+}
+
+// clearCookie has the browser forget its session.
+func (s *Server) clearCookie(r *request) {
+	secure := r.publicScheme() == "https"
+	if r.set.sessions != nil {
+		r.w.Header().Set("Set-Cookie", r.set.sessions.Clear("", secure))
+		return
+	}
 	r.w.Header().Set("Set-Cookie", r.set.cookies.Clear(secure))
-	return s.redirected(r, "fail", http.StatusUnauthorized, unauthorized("Name or password is incorrect.").append(nil))
 }
 
 // redirected answers with a body, and sends a browser on where a parameter names a path on this server.
@@ -180,11 +307,16 @@ func loginJSON(r *request, data []byte) (map[string]string, error) {
 	return form, err
 }
 
-// deleteSession forgets the cookie. It succeeds whether or not there was a session.
+// deleteSession ends the session, and has the browser forget its cookie. It succeeds whether or not there was one.
 func (s *Server) deleteSession(r *request) error {
 	if r.who.Method == "cookie" {
+		if id, kept := strings.CutPrefix(r.who.Credential, sessionCredential); kept && r.set.sessions != nil {
+			if err := r.set.sessions.End(r.Context(), id); err != nil && !errors.Is(err, auth.ErrNoRecord) {
+				return err
+			}
+		}
 		s.audit(r, "session ended", "user", r.who.Name)
 	}
-	r.w.Header().Set("Set-Cookie", r.set.cookies.Clear(r.publicScheme() == "https"))
+	s.clearCookie(r)
 	return s.redirected(r, "next", http.StatusOK, []byte(`{"ok":true}`))
 }

@@ -132,6 +132,8 @@ func (p *program) runServer(ctx context.Context, stopping func(), data string, o
 	if err := furnish(ctx, st); err != nil {
 		return err
 	}
+	stopSweeping := w.sweepOften(ctx)
+	defer stopSweeping()
 	obtaining, err := announceTLS(ctx, first.Snapshot(), certificates, listeners[1:], log)
 	if err != nil {
 		return err

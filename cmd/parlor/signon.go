@@ -48,6 +48,18 @@ func (w *wiring) newBearer(s *config.Snapshot, p *server.Proxies) (*jwt.Bearer, 
 	return bearer, refused("jwt_auth", "roles_claim_path", err)
 }
 
+// newDevices makes the Method for tokens that devices sign with keys of their own; the present one, which remembers tokens, when nothing about it has changed.
+func (w *wiring) newDevices(s *config.Snapshot, p *server.Proxies) (*jwt.Devices, error) {
+	leeway, err := number(s, 0, 0, maxLeeway, "leeway", "jwt_auth")
+	if err != nil {
+		return nil, err
+	}
+	if w.snapshot != nil && p.Equal(w.proxies) && s.String("", "leeway", "jwt_auth") == w.snapshot.String("", "leeway", "jwt_auth") {
+		return w.devices, nil
+	}
+	return jwt.NewDevices(w.tokens, jwt.DeviceOptions{Leeway: time.Duration(leeway) * time.Second, Budget: w.budget, Client: p.Client, Now: w.now})
+}
+
 // maxLeeway bounds [jwt_auth] leeway, in seconds: clocks that differ by more should be set.
 const maxLeeway = 3600
 
@@ -57,17 +69,17 @@ var authSections = []string{"chttpd_auth", "couch_httpd_auth"}
 // maxSecrets bounds the cookie secrets that are still taken after they have been replaced.
 const maxSecrets = 8
 
-// newCookies makes the Method cookie, and the list of secrets that it takes: one that has been replaced verifies cookies until the
-// last of them has timed out (spec §3.3).
-func (w *wiring) newCookies(s *config.Snapshot, p *server.Proxies) ([]auth.Secret, *auth.Cookies, error) {
+// newCookies makes CouchDB's stateless cookies, and the list of secrets that they take: one that has been replaced verifies cookies until the
+// last of them has timed out (spec §3.3). The plan says whether they are used, or else how sessions are kept.
+func (w *wiring) newCookies(s *config.Snapshot, p *server.Proxies) (secrets []auth.Secret, cookies *auth.Cookies, plan sessionPlan, err error) {
 	seconds := s.Int(600, "timeout", authSections...)
 	if seconds < 1 || seconds > 1<<31 {
-		return nil, nil, invalid("[chttpd_auth] timeout: %d is not a number of seconds from 1 on", seconds)
+		return nil, nil, plan, invalid("[chttpd_auth] timeout: %d is not a number of seconds from 1 on", seconds)
 	}
 	timeout := time.Duration(seconds) * time.Second
-	secrets := []auth.Secret{{Value: s.String("", "secret", authSections...)}}
+	secrets = []auth.Secret{{Value: s.String("", "secret", authSections...)}}
 	if secrets[0].Value == "" {
-		return nil, nil, invalid("[chttpd_auth] secret: there must be one to sign cookies with; set another in its place")
+		return nil, nil, plan, invalid("[chttpd_auth] secret: there must be one to sign cookies with; set another in its place")
 	}
 	for _, old := range w.secrets {
 		if old.Value == secrets[0].Value || !old.Until.IsZero() && !w.now().Before(old.Until) {
@@ -80,7 +92,7 @@ func (w *wiring) newCookies(s *config.Snapshot, p *server.Proxies) ([]auth.Secre
 			break
 		}
 	}
-	cookies, err := auth.NewCookies(w.users, auth.CookieOptions{
+	o := auth.CookieOptions{
 		Secrets: secrets, Timeout: timeout,
 		Algorithms:  split(s.String("sha256, sha", "hash_algorithms", authSections...)),
 		SessionOnly: !s.Bool(true, "allow_persistent_cookies", authSections...),
@@ -88,8 +100,12 @@ func (w *wiring) newCookies(s *config.Snapshot, p *server.Proxies) ([]auth.Secre
 		SameSite:    s.String("", "same_site", authSections...),
 		Secure:      p.Secure,
 		Now:         w.now,
-	})
-	return secrets, cookies, refused("chttpd_auth", "cookie_domain", err)
+	}
+	if cookies, err = auth.NewCookies(w.users, o); err != nil {
+		return nil, nil, plan, refused("chttpd_auth", "cookie_domain", err)
+	}
+	plan, err = readSessions(s, o, p)
+	return secrets, cookies, plan, err
 }
 
 // checkPasswords refuses rules under which no password could be set, or none that is set could be used.
@@ -110,9 +126,9 @@ func checkPasswords(s *config.Snapshot) error {
 	return nil
 }
 
-// passwordOptions says how passwords are checked.
-func (w *wiring) passwordOptions(s *config.Snapshot, p *server.Proxies) auth.PasswordOptions {
-	o := auth.PasswordOptions{
+// passwordOptions says how passwords are checked, and whose.
+func (w *wiring) passwordOptions(s *config.Snapshot, p *server.Proxies) (o auth.PasswordOptions, err error) {
+	o = auth.PasswordOptions{
 		Policy:    server.PasswordPolicy(s),
 		NoCache:   !s.Bool(true, "enable", "couch_passwords_cache"),
 		CacheSize: int(s.Int(0, "max_objects", "couch_passwords_cache")),
@@ -124,7 +140,8 @@ func (w *wiring) passwordOptions(s *config.Snapshot, p *server.Proxies) auth.Pas
 	if s.Bool(true, "upgrade_hash_on_auth", "chttpd_auth") {
 		o.Upgrade = w.users.Upgrade
 	}
-	return o
+	o.Login, err = auth.ParsePasswordLogin(s.String("all", "password_login", "parlor"))
+	return o, refused("parlor", "password_login", err)
 }
 
 // lockoutOptions says when somebody is locked out (spec §8).
@@ -162,7 +179,7 @@ func (w *wiring) newOAuth(s *config.Snapshot, p *server.Proxies) (*oauth1.Verifi
 	}
 	var credentials oauth1.Credentials = static
 	if s.Bool(false, "use_users_db", "couch_httpd_oauth") {
-		credentials = w.tokens
+		credentials = w.signers
 	}
 	oauth, err := oauth1.NewVerifier(oauth1.Options{
 		Credentials: credentials, Users: w.users, Nonces: w.nonces, Origin: p.Origin, Form: oauth1.FormBody(maxForm),

@@ -29,8 +29,10 @@ type wiring struct {
 	auth        *auth.Authenticator
 	passwords   *auth.Passwords
 	lockout     *auth.Lockout
-	budget      *auth.Budget // of wrong tokens
-	tokens      *server.UserTokens
+	budget      *auth.Budget       // of wrong tokens
+	signers     *server.UserTokens // of signed requests, in user documents
+	sessions    *auth.Sessions
+	tokens      *auth.Tokens
 	nonces      *oauth1.Nonces
 	revocations *auth.Revocations
 	js          *couchjs.Pool
@@ -42,26 +44,32 @@ type wiring struct {
 	snapshot *config.Snapshot // nil before the first apply
 	proxies  *server.Proxies
 	bearer   *jwt.Bearer
+	devices  *jwt.Devices
 	secrets  []auth.Secret
+	plan     sessionPlan
 	methods  []string
 }
 
 func newWiring(st *store.Store, log *slog.Logger, level *slog.LevelVar, backup http.Handler) *wiring {
 	users := server.NewUsers(st, log)
 	lockout := auth.NewLockout(auth.LockoutOptions{})
+	state, revocations := server.NewState(st), new(auth.Revocations)
 	w := &wiring{
 		log: log, level: level, users: users, now: time.Now,
 		auth:        auth.NewAuthenticator(users),
 		passwords:   auth.NewPasswords(users, auth.PasswordOptions{}),
 		lockout:     lockout,
 		budget:      auth.NewBudget(auth.BudgetOptions{}),
-		tokens:      server.NewUserTokens(st),
+		signers:     server.NewUserTokens(st),
+		sessions:    auth.NewSessions(state, users, revocations),
+		tokens:      auth.NewTokens(state, users, revocations, auth.TokenOptions{}),
 		nonces:      oauth1.NewNonces(oauth1.NonceOptions{}),
-		revocations: new(auth.Revocations),
+		revocations: revocations,
 		js:          couchjs.NewPool(couchjs.Options{Log: log}),
 	}
 	w.server = server.New(server.Options{
-		Store: st, Users: users, Auth: w.auth, Passwords: w.passwords, Lockout: w.lockout, Revocations: w.revocations, JS: w.js,
+		Store: st, Users: users, Auth: w.auth, Passwords: w.passwords, Lockout: w.lockout, Revocations: w.revocations,
+		Sessions: w.sessions, Tokens: w.tokens, JS: w.js,
 		Settings: func() *config.Settings { return w.settings },
 		Version:  release, Log: log,
 		AdminOnly: map[string]http.Handler{backupRoute: backup},
@@ -72,6 +80,8 @@ func newWiring(st *store.Store, log *slog.Logger, level *slog.LevelVar, backup h
 // close ends what goes on in the background, after the last request.
 func (w *wiring) close() error {
 	w.server.Close()
+	w.sessions.Close()
+	w.tokens.Close()
 	w.users.Close()
 	return w.js.Close()
 }
@@ -107,6 +117,10 @@ func (w *wiring) apply(s *config.Snapshot) error {
 	if err := checkPasswords(s); err != nil {
 		return err
 	}
+	passwords, err := w.passwordOptions(s, proxies)
+	if err != nil {
+		return err
+	}
 	lockout, err := w.lockoutOptions(s)
 	if err != nil {
 		return err
@@ -115,11 +129,15 @@ func (w *wiring) apply(s *config.Snapshot) error {
 	if err != nil {
 		return err
 	}
+	devices, err := w.newDevices(s, proxies)
+	if err != nil {
+		return err
+	}
 	oauth, err := w.newOAuth(s, proxies)
 	if err != nil {
 		return err
 	}
-	secrets, cookies, err := w.newCookies(s, proxies)
+	secrets, cookies, plan, err := w.newCookies(s, proxies)
 	if err != nil {
 		return err
 	}
@@ -135,7 +153,7 @@ func (w *wiring) apply(s *config.Snapshot) error {
 	if err != nil {
 		return err
 	}
-	if err := w.server.Configure(s, server.SignOn{Cookies: cookies}); err != nil {
+	if err := w.configureServer(s, plan, cookies); err != nil {
 		settle(false)
 		return err
 	}
@@ -144,15 +162,31 @@ func (w *wiring) apply(s *config.Snapshot) error {
 	w.level.Set(level)
 	w.users.Configure(s)
 	w.lockout.Configure(lockout)
-	w.passwords.Configure(w.passwordOptions(s, proxies))
-	w.auth.Configure(methodList(names, bearer, cookies, proxy, oauth, auth.NewBasic(w.passwords)))
+	w.passwords.Configure(passwords)
+	w.tokens.Configure(auth.TokenOptions{Client: proxies.Client, Budget: w.budget, Now: w.now})
+	w.auth.Configure(w.assemble(names, parts{devices: devices, bearer: bearer, cookie: plan.method(w.sessions, cookies), proxy: proxy, oauth: oauth}))
 	w.js.SetTimeout(milliseconds(s, 5000, "os_process_timeout", "couchdb"))
-	before, methods := w.snapshot, w.methods
-	w.snapshot, w.proxies, w.bearer, w.secrets, w.methods = s, proxies, bearer, secrets, names
+	before, methods, tracked := w.snapshot, w.methods, w.plan.tracked
+	w.snapshot, w.proxies, w.bearer, w.devices, w.secrets, w.plan, w.methods = s, proxies, bearer, devices, secrets, plan, names
 	if before != nil {
 		w.revoke(before, s, methods, names)
+		if tracked != plan.tracked {
+			w.revocations.End(auth.Match{Method: "cookie"})
+		}
 	}
 	return nil
+}
+
+// configureServer puts into force what can still fail, all or nothing of it.
+func (w *wiring) configureServer(s *config.Snapshot, plan sessionPlan, cookies *auth.Cookies) error {
+	err := refused("chttpd_auth", "cookie_domain", w.sessions.Configure(plan.options))
+	if err == nil {
+		err = w.server.Configure(s, plan.signOn(w.sessions, cookies))
+	}
+	if err != nil && w.snapshot != nil {
+		err = errors.Join(err, w.sessions.Configure(w.plan.options))
+	}
+	return err
 }
 
 // methodList makes the Methods of the names, the socket's before them.
@@ -181,7 +215,7 @@ func (w *wiring) revoke(before, after *config.Snapshot, methods, names []string)
 		}
 	}
 	for name := range changed(before, after, "admins") {
-		w.revocations.End(auth.Match{User: name, Local: true})
+		w.endAdmin(context.Background(), name)
 	}
 }
 

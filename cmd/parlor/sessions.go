@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/parlordb/parlor/auth"
+	"github.com/parlordb/parlor/config"
+	"github.com/parlordb/parlor/server"
+)
+
+// sweepEvery is how often sessions and tokens that have ended are removed.
+const sweepEvery = 10 * time.Minute
+
+// sessionPlan is what the settings say about sessions.
+type sessionPlan struct {
+	tracked bool // kept by the server; false: each is a cookie and nothing else
+	options auth.SessionOptions
+}
+
+// readSessions reads [parlor_session], and of [chttpd_auth] what it says about cookies of either kind, which stands in c.
+func readSessions(s *config.Snapshot, c auth.CookieOptions, p *server.Proxies) (plan sessionPlan, err error) {
+	const section = "parlor_session"
+	switch store := s.String("tracked", "store", section); store {
+	case "tracked":
+		plan.tracked = true
+	case "cookie":
+	default:
+		return plan, invalid("[%s] store: %q is not one of tracked and cookie", section, store)
+	}
+	most, err := number(s, 1000, 1, 1_000_000, "max_per_user", section)
+	if err != nil {
+		return plan, err
+	}
+	plan.options = auth.SessionOptions{
+		Timeout:     c.Timeout,
+		BindToToken: s.Bool(false, "bind_to_token", section),
+		MaxPerUser:  int(most),
+		SessionOnly: c.SessionOnly,
+		Domain:      c.Domain,
+		SameSite:    c.SameSite,
+		Secure:      c.Secure,
+		Client:      p.Client,
+		Now:         c.Now,
+	}
+	return plan, nil
+}
+
+// method is the Method "cookie" of the plan.
+func (plan sessionPlan) method(sessions *auth.Sessions, cookies *auth.Cookies) auth.Method {
+	if plan.tracked {
+		return sessions
+	}
+	return cookies
+}
+
+// signOn is what the server makes sessions with.
+func (plan sessionPlan) signOn(sessions *auth.Sessions, cookies *auth.Cookies) server.SignOn {
+	if plan.tracked {
+		return server.SignOn{Sessions: sessions}
+	}
+	return server.SignOn{Cookies: cookies}
+}
+
+// parts are the Methods that a change of settings makes anew.
+type parts struct {
+	devices, bearer, cookie, proxy, oauth auth.Method
+}
+
+// assemble makes the list of Methods: of those that share a name, the first that recognises its kind of credential decides.
+func (w *wiring) assemble(names []string, p parts) []auth.Method {
+	return methodList(names,
+		auth.First("jwt", w.tokens.Bearer(), p.devices, p.bearer),
+		p.cookie, p.proxy, p.oauth,
+		auth.First("default", w.tokens.Basic(), auth.NewBasic(w.passwords)),
+	)
+}
+
+// sweepOften removes what has ended of sessions and tokens: at once, what is left of users who went while nobody served, then every ten minutes until ctx
+// ends or stop is called, which waits for the last of it.
+func (w *wiring) sweepOften(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	running.Go(func() {
+		tick := time.NewTicker(sweepEvery)
+		defer tick.Stop()
+		for {
+			w.sweep(ctx)
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+		}
+	})
+	return func() {
+		cancel()
+		running.Wait()
+	}
+}
+
+func (w *wiring) sweep(ctx context.Context) {
+	sessions, err1 := w.sessions.Sweep(ctx)
+	tokens, err2 := w.tokens.Sweep(ctx)
+	if err := errors.Join(err1, err2); err != nil && ctx.Err() == nil {
+		w.log.Warn("sessions and tokens that have ended could not all be removed", "error", err)
+	}
+	if sessions+tokens > 0 {
+		w.log.Debug("removed what had ended", "sessions", sessions, "tokens", tokens)
+	}
+}
+
+// endAdmin ends what let an administrator in whose entry in [admins] has changed or gone.
+func (w *wiring) endAdmin(ctx context.Context, name string) {
+	w.revocations.End(auth.Match{User: name, Local: true})
+	_, err := w.sessions.EndWhere(ctx, name, func(session *auth.Session) bool { return session.Local })
+	if _, unknown := w.users.User(ctx, name); errors.Is(unknown, auth.ErrUnknownUser) {
+		_, err1 := w.sessions.EndWhere(ctx, name, nil)
+		err = errors.Join(err, err1, w.tokens.RevokeAll(ctx, name))
+	}
+	if err != nil {
+		w.log.Error("sessions and tokens of an administrator could not all be ended", "user", name, "error", err)
+	}
+}
