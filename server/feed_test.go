@@ -26,7 +26,11 @@ func (ts *testServer) follow(who, method, path, body string) *openFeed {
 		text, _ := io.ReadAll(res.Body)
 		ts.t.Fatalf("%s %s: %d %s", method, path, res.StatusCode, text)
 	}
-	return &openFeed{bufio.NewReader(res.Body), res.Body, ts.t}
+	return newOpenFeed(ts.t, res.Body)
+}
+
+func newOpenFeed(t testing.TB, body io.ReadCloser) *openFeed {
+	return &openFeed{bufio.NewReader(body), body, t}
 }
 
 // line reads a line without its end.

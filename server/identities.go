@@ -168,7 +168,7 @@ func (u *Users) linkable(name string, id auth.ForeignIdentity) error {
 		return refusedIdentity("This cannot be the name of a user.")
 	case fields.reserved() != "":
 		return refusedIdentity(fields.reserved())
-	case len(name) > maxUserName:
+	case len(name) > maxForeignName:
 		return refusedIdentity("This name is too long.")
 	case id.Issuer == "" || id.Subject == "" || len(id.Issuer) > maxIdentity || len(id.Subject) > maxIdentity:
 		return refusedIdentity("The provider's name for this user is empty or too long.")
@@ -176,8 +176,8 @@ func (u *Users) linkable(name string, id auth.ForeignIdentity) error {
 	return nil
 }
 
-// maxUserName bounds the names that providers give, in bytes.
-const maxUserName = 512
+// maxForeignName bounds the names that providers give, in bytes.
+const maxForeignName = 512
 
 func refusedIdentity(reason string) error {
 	return &auth.Refusal{Status: http.StatusForbidden, Kind: "forbidden", Reason: reason}

@@ -134,7 +134,7 @@ func TestRegister(t *testing.T) {
 	ts := newTestServer(t, "[couch_peruser]", "enable = true")
 	ts.do("PUT", "/_users", "")
 	id := auth.ForeignIdentity{Issuer: "https://idp.example", Subject: "1"}
-	for _, name := range []string{"", "admin", "_x", "a:b", "a\nb", "\xff", strings.Repeat("a", maxUserName+1)} {
+	for _, name := range []string{"", "admin", "_x", "a:b", "a\nb", "\xff", strings.Repeat("a", maxForeignName+1)} {
 		var refusal *auth.Refusal
 		if err := ts.s.users.Register(t.Context(), name, id); !errors.As(err, &refusal) || refusal.Status != http.StatusForbidden {
 			t.Errorf("%.20q: %v", name, err)

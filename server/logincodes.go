@@ -29,7 +29,7 @@ type heldLogin struct {
 
 const (
 	codeLifetime    = time.Minute
-	maxCodes        = 4000
+	maxCodes        = 1000
 	maxCodesPerUser = 10
 )
 

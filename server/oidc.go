@@ -90,7 +90,7 @@ func (s *Server) getLogin(r *request) error {
 	}
 	to, cookie, err := p.Login(r.Context(), oidc.Start{
 		Callback: callback, Next: next, ReturnTo: r.param("return_to"), Challenge: r.param("code_challenge"),
-		Offline: r.isTrue("offline"), Secure: secure,
+		Offline: r.isTrue("offline"), Secure: secure, Cookies: r.Cookies(),
 	})
 	if err != nil {
 		return s.loginRefused(r, p, err)
@@ -101,6 +101,9 @@ func (s *Server) getLogin(r *request) error {
 
 // callbackURL is where p sends browsers back to; secure says whether that goes over TLS.
 func (r *request) callbackURL(p *oidc.Provider) (callback string, secure bool, err error) {
+	if own := p.CallbackURL(); own != "" {
+		return own, strings.HasPrefix(own, "https:"), nil
+	}
 	public, err := r.publicURL()
 	if err != nil {
 		return "", false, err
@@ -116,10 +119,11 @@ func (r *request) redirect(to string) error {
 
 // loginRefused notes a login that failed.
 func (s *Server) loginRefused(r *request, p *oidc.Provider, err error) error {
-	if refusal, ok := errors.AsType[*auth.Refusal](err); ok {
-		err = refusal.About("oidc", "", p.Name())
-	}
 	s.auditRefusal(r, "oidc", err)
+	if asError(err).Status < 500 {
+		// What the client is told holds less than what the provider said.
+		s.log.Info("login failed", "request", r.id, "provider", p.Name(), "error", err)
+	}
 	return err
 }
 

@@ -53,7 +53,7 @@ func origin(url string) string {
 // endOwnSession ends the session that the request came with, if any, and has the browser forget its cookie.
 func (s *Server) endOwnSession(r *request) error {
 	r.w.Header().Del("Set-Cookie") // a renewal must not outlive the session
-	if id, ok := strings.CutPrefix(r.who.Credential, "session:"); ok && r.who.Method == "cookie" {
+	if id, ok := strings.CutPrefix(r.who.Credential, sessionCredential); ok && r.who.Method == "cookie" {
 		if err := r.set.sessions.End(r.Context(), id); err != nil && !errors.Is(err, auth.ErrNoRecord) {
 			return err
 		}
