@@ -278,9 +278,7 @@ func (s *records[T]) places(ctx context.Context, user string) ([]place, error) {
 			return nil, err
 		}
 		var entry indexEntry
-		if err := json.Unmarshal(r.Body, &entry); err != nil {
-			return nil, fmt.Errorf("the record %s cannot be read: %w", r.ID, err)
-		}
+		_ = json.Unmarshal(r.Body, &entry) // one that cannot be read is the oldest
 		found = append(found, place{r.ID[len(prefix):], entry.Created})
 	}
 	return found, nil

@@ -68,7 +68,9 @@ func (c *sessionsCase) create(t testing.TB, n auth.NewSession) (secret string, m
 	return secret, made
 }
 
-func (c *sessionsCase) with(secret string) (auth.Identity, error) { return present(c, "AuthSession="+secret) }
+func (c *sessionsCase) with(secret string) (auth.Identity, error) {
+	return present(c, "AuthSession="+secret)
+}
 
 func (c *sessionsCase) wantNone(t testing.TB, what, secret string) {
 	t.Helper()

@@ -17,7 +17,7 @@ type MemoryState struct {
 	mu       sync.RWMutex
 	records  map[string]Record
 	ids      orderedIDs
-	versions uint64 // given out so far: none is given twice
+	versions uint64     // given out so far: none is given twice
 	watchers []*watcher // in the order of Watch, in which they are told
 }
 
