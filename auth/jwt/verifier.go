@@ -3,6 +3,7 @@ package jwt
 import (
 	"context"
 	"crypto"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"maps"
@@ -263,6 +264,9 @@ func VerifySignature(ctx context.Context, keys KeySource, token string) (payload
 
 // sameKey compares public keys: those of a set that was fetched again are others in memory.
 func sameKey(a, b any) bool {
+	if _, slice := a.(ed25519.PublicKey); !slice && a == b {
+		return true
+	}
 	k, ok := a.(interface{ Equal(crypto.PublicKey) bool })
 	return ok && k.Equal(b)
 }
