@@ -57,7 +57,7 @@ func (p *Provider) asked(ctx context.Context, err error) error {
 		}
 		return p.away(ctx, "the token endpoint's answer cannot be read") // the library's error may quote it
 	}
-	detail := fmt.Sprintf("token endpoint: %s %.60q %.200q", answered.Response.Status, answered.ErrorCode, answered.ErrorDescription)
+	detail := fmt.Sprintf("token endpoint: %s %.60s %.200s", answered.Response.Status, answered.ErrorCode, answered.ErrorDescription)
 	if answered.ErrorCode == "invalid_grant" {
 		return p.explain(p.refuse(http.StatusUnauthorized, "The sign-on provider refuses the code or refresh token. Sign in again."), detail)
 	}

@@ -113,8 +113,12 @@ func (p *Provider) verifyIDToken(ctx context.Context, meta *Metadata, raw, acces
 }
 
 func (p *Provider) checkIDToken(ctx context.Context, meta *Metadata, raw, accessToken string, nonce *string) (*jwt.Verified, string, error) {
-	if _, err := p.header(ctx, meta, raw); err != nil {
+	header, err := p.header(ctx, meta, raw)
+	if err != nil {
 		return nil, "", err
+	}
+	if typ, found := header.ExtraHeaders["typ"]; found && !strings.EqualFold(fmt.Sprint(typ), "JWT") {
+		return nil, "", errToken("typ is another kind of token's")
 	}
 	token, err := p.verifier(meta).Verify(ctx, raw)
 	if err != nil {
