@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"log/slog"
 	"net/http"
@@ -58,22 +59,28 @@ func newTestServer(t testing.TB, settings ...string) *testServer {
 	}
 	users.Configure(live.Snapshot())
 	passwords := auth.NewPasswords(users, auth.PasswordOptions{})
-	authenticator := auth.NewAuthenticator(users)
-	authenticator.Configure([]auth.Method{auth.NewBasic(passwords)})
-	js := couchjs.NewPool(couchjs.Options{Processes: 1})
-	s := New(Options{Store: st, Users: users, Auth: authenticator, Passwords: passwords, Revocations: new(auth.Revocations), JS: js,
-		Settings: func() *config.Settings { return live }, Version: "test", Log: log})
-	cookies, err := auth.NewCookies(users, auth.CookieOptions{})
-	if err != nil {
+	state, revocations := NewState(st), new(auth.Revocations)
+	sessions := auth.NewSessions(state, users, revocations)
+	if err := sessions.Configure(auth.SessionOptions{Providers: []string{"prov"}}); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Configure(live.Snapshot(), SignOn{Cookies: cookies}); err != nil {
+	tokens := auth.NewTokens(state, users, revocations, auth.TokenOptions{})
+	authenticator := auth.NewAuthenticator(users)
+	authenticator.Configure([]auth.Method{
+		auth.First("jwt", tokens.Bearer(), provided{}), sessions, auth.First("default", tokens.Basic(), auth.NewBasic(passwords)),
+	})
+	js := couchjs.NewPool(couchjs.Options{Processes: 1})
+	s := New(Options{Store: st, Users: users, Auth: authenticator, Passwords: passwords, Revocations: revocations, Sessions: sessions, Tokens: tokens, JS: js,
+		Settings: func() *config.Settings { return live }, Version: "test", Log: log})
+	if err := s.Configure(live.Snapshot(), SignOn{Sessions: sessions}); err != nil {
 		t.Fatal(err)
 	}
 	ts := &testServer{Server: httptest.NewServer(s), s: s, store: st, t: t}
 	t.Cleanup(func() {
 		s.Close()
 		ts.Server.Close()
+		sessions.Close()
+		tokens.Close()
 		users.Close()
 		if problems, err := st.Check(context.Background()); err != nil || len(problems) > 0 {
 			t.Errorf("the store is broken: %v %v", problems, err)
@@ -86,6 +93,27 @@ func newTestServer(t testing.TB, settings ...string) *testServer {
 		}
 	})
 	return ts
+}
+
+// provided is the Method "jwt" of tests for whom a provider vouches: "Bearer {"name":…,"roles":…,"provider":…}".
+type provided struct{}
+
+func (provided) Name() string { return "jwt" }
+
+func (provided) Authenticate(r *http.Request) (auth.Identity, error) {
+	text, ok := auth.Credentials(r.Header, "Bearer {")
+	if !ok {
+		return auth.Identity{}, auth.ErrNoCredentials
+	}
+	var said struct {
+		Name     string   `json:"name"`
+		Roles    []string `json:"roles"`
+		Provider string   `json:"provider"`
+	}
+	if err := json.Unmarshal([]byte("{"+text), &said); err != nil || said.Name == "" {
+		return auth.Identity{}, &auth.Refusal{Status: http.StatusUnauthorized, Kind: "unauthorized", Reason: "bad token"}
+	}
+	return auth.Identity{Name: said.Name, Roles: said.Roles, Provider: said.Provider, Method: "jwt", Credential: "key"}, nil
 }
 
 // send makes a request as who, "name:password" or "" for nobody, and returns the answer; the caller closes its body.
