@@ -128,7 +128,7 @@ func (s *Server) storeBulk(r *request, b *bulk) error {
 	}
 	for i, doc := range b.docs {
 		if strings.HasPrefix(doc.ID, "_local/") {
-			b.results[i].Rev, b.results[i].Err = r.storeLocal(doc)
+			b.results[i].Rev, b.results[i].Err = s.storeLocal(r, doc)
 		}
 	}
 	return nil

@@ -27,7 +27,7 @@ func (s *Server) copyDocument(r *request) error {
 	}
 	doc := &incoming{ID: to, Rev: base, Body: source.Body}
 	if strings.HasPrefix(to, "_local/") {
-		stored, err := r.storeLocal(doc)
+		stored, err := s.storeLocal(r, doc)
 		if err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/parlordb/parlor/livesync"
 	"github.com/parlordb/parlor/rev"
 	"github.com/parlordb/parlor/store"
 )
@@ -29,10 +30,18 @@ func (r *request) parseDocument(value jsontext.Value) (*incoming, error) {
 	if err != nil {
 		return nil, err
 	}
-	if int64(len(doc.Body)) > r.set.maxDocumentSize {
+	if int64(len(doc.Body)) > r.maxDocumentSize() {
 		return nil, &Error{Status: 413, Kind: "document_too_large", Reason: doc.ID}
 	}
 	return doc, nil
+}
+
+// maxDocumentSize bounds a document's JSON. LiveSync's checker wants vaults to take so much, whatever the setting is.
+func (r *request) maxDocumentSize() int64 {
+	if r.sec.vault != nil {
+		return max(r.set.maxDocumentSize, livesync.MaxDocumentSize)
+	}
+	return r.set.maxDocumentSize
 }
 
 // putDocument stores a document under the id of the path, whatever id it names itself.
@@ -214,7 +223,7 @@ var errNeedsRev = badRequest("When `new_edits: false`, the document needs `_rev`
 // put stores one document, also a _local one, and returns its new revision.
 func (s *Server) put(r *request, doc *incoming, replicated bool, next follower) (rev.ID, error) {
 	if strings.HasPrefix(doc.ID, "_local/") {
-		return r.storeLocal(doc)
+		return s.storeLocal(r, doc)
 	}
 	if err := s.permit(r, doc); err != nil {
 		return rev.ID{}, err

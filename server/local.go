@@ -37,7 +37,7 @@ func localBase(id rev.ID) (uint64, error) {
 }
 
 // storeLocal writes a _local document, or deletes it where doc says so. Attachments are dropped, as in CouchDB.
-func (r *request) storeLocal(doc *incoming) (rev.ID, error) {
+func (s *Server) storeLocal(r *request, doc *incoming) (rev.ID, error) {
 	base, err := localBase(doc.parent())
 	if err != nil {
 		return rev.ID{}, err
@@ -45,6 +45,9 @@ func (r *request) storeLocal(doc *incoming) (rev.ID, error) {
 	id, body := strings.TrimPrefix(doc.ID, "_local/"), doc.Body
 	if doc.Deleted {
 		body = nil
+	}
+	if err := s.mayStoreLocal(r, id, body); err != nil {
+		return rev.ID{}, err
 	}
 	n, err := r.db.PutLocal(r.Context(), id, base, body)
 	if errors.Is(err, store.ErrConflict) && base != 0 {
@@ -59,6 +62,31 @@ func (r *request) storeLocal(doc *incoming) (rev.ID, error) {
 		n = 0
 	}
 	return localRev(n), nil
+}
+
+// saltDocument holds the salt of a LiveSync vault's encryption. All devices rely on it: without it nothing can be read any more.
+const saltDocument = "obsidian_livesync_sync_parameters"
+
+// mayStoreLocal judges a change of the _local document id, whose new body is nil when it is to be deleted. That a document's revision must be right
+// is not enough to protect a salt: one that is deleted could be made anew without naming any.
+func (s *Server) mayStoreLocal(r *request, id string, body []byte) error {
+	if body != nil {
+		return s.roomForLocal(r, id, body)
+	}
+	if id != saltDocument || r.sec.isAdmin(&r.who) {
+		return nil
+	}
+	held, err := r.db.Local(id)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if salt, isText := text(objectMember(held.Body, "pbkdf2salt")); isText && salt != "" {
+		return forbidden("This document holds the salt of the vault's encryption. Only an admin of the database may delete it.")
+	}
+	return nil
 }
 
 // localTag is the ETag of a _local document. Revisions start again after a deletion, so it is made of the content too.
@@ -95,7 +123,7 @@ func (s *Server) putLocal(r *request) error {
 	if err := r.settleRev(doc); err != nil {
 		return err
 	}
-	stored, err := r.storeLocal(doc)
+	stored, err := s.storeLocal(r, doc)
 	if err != nil {
 		return err
 	}
@@ -115,7 +143,7 @@ func (s *Server) deleteLocal(r *request) error {
 	if _, err := r.db.Local(r.args[0]); err != nil {
 		return err
 	}
-	stored, err := r.storeLocal(doc)
+	stored, err := s.storeLocal(r, doc)
 	if err != nil {
 		return err
 	}

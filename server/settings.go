@@ -53,6 +53,7 @@ type settings struct {
 	frames  frameSettings
 	minimal minimalHeaders
 	perUser perUserSettings
+	vaults  vaultSettings
 
 	compressible     []string // content types whose attachments are gzipped; a last "*" stands for anything
 	compressionLevel int
@@ -111,6 +112,10 @@ func newSettings(snap *config.Snapshot, on SignOn, version string) (*settings, e
 	if err != nil {
 		return nil, err
 	}
+	vaults, err := newVaultSettings(snap)
+	if err != nil {
+		return nil, err
+	}
 	hosts, err := newHosts(snap)
 	if err != nil {
 		return nil, err
@@ -153,6 +158,7 @@ func newSettings(snap *config.Snapshot, on SignOn, version string) (*settings, e
 		frames:                   newFrames(snap),
 		minimal:                  newMinimal(snap),
 		perUser:                  perUser,
+		vaults:                   vaults,
 		passwordRules:            rules,
 		compressible:             list(snap.String("text/*, application/javascript, application/json, application/xml", "compressible_types", "attachments")),
 		compressionLevel:         int(snap.Int(8, "compression_level", "attachments")),

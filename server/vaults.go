@@ -1,0 +1,418 @@
+package server
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/parlordb/parlor/auth"
+	"github.com/parlordb/parlor/store"
+)
+
+// vaults knows which databases have an owner, and how much of them each owner has.
+type vaults struct {
+	// change is held by whoever makes, deletes, restores or gives away a vault, so that what they have looked at stays as it is.
+	change sync.Mutex
+
+	mu    sync.Mutex
+	names map[string]map[string]struct{} // of databases, by the users whom they belong to or are shared with, "" for those of nobody. The databases' properties decide
+	usage map[string]usage               // by owner
+}
+
+// usage is how much the vaults of an owner hold, as it was found at some time, and what was written since.
+type usage struct {
+	bytes  int64
+	locals map[string]int // _local documents of each vault
+	at     time.Time
+}
+
+// usageFor is how long a usage is taken for true. What others than this process's writes do to it, such as compaction, is seen that late.
+const usageFor = 10 * time.Second
+
+// enter notes for whom a vault is of interest. Names that it is no longer of interest to are found out when they ask.
+func (v *vaults) enter(name string, is *vault) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.names == nil {
+		v.names, v.usage = map[string]map[string]struct{}{}, map[string]usage{}
+	}
+	add := func(user string) {
+		if v.names[user] == nil {
+			v.names[user] = map[string]struct{}{}
+		}
+		v.names[user][name] = struct{}{}
+	}
+	add(is.Owner)
+	delete(v.usage, is.Owner)
+	for user := range is.Shares {
+		add(user)
+	}
+}
+
+// leave forgets a vault that is of no interest to a user any more.
+func (v *vaults) leave(name, user string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	delete(v.names[user], name)
+	if len(v.names[user]) == 0 {
+		delete(v.names, user)
+	}
+	delete(v.usage, user)
+}
+
+// of returns the names of databases that may be a user's, or be shared with one, in order.
+func (v *vaults) of(user string) []string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return slices.Sorted(maps.Keys(v.names[user]))
+}
+
+// all returns the names of all databases that may be vaults of anybody, in order. A vault without an owner that is shared with nobody is found under "".
+func (v *vaults) all() []string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	seen := map[string]struct{}{}
+	for _, names := range v.names {
+		maps.Copy(seen, names)
+	}
+	return slices.Sorted(maps.Keys(seen))
+}
+
+// vaultNamed opens a vault; db is nil when there is none of the name.
+func (s *Server) vaultNamed(name string) (db *store.DB, sec *securityObject, err error) {
+	if db, err = s.store.DB(name); err == nil {
+		sec, err = s.security.of(db)
+	}
+	if errors.Is(err, store.ErrNoDatabase) || err == nil && sec.vault == nil {
+		return nil, nil, nil
+	}
+	return db, sec, err
+}
+
+// vaultsOf calls fn for the vaults that belong to a user or are shared with one, in the order of names.
+func (s *Server) vaultsOf(user string, fn func(db *store.DB, sec *securityObject) error) error {
+	for _, name := range s.vaults.of(user) {
+		db, sec, err := s.vaultNamed(name)
+		if err != nil {
+			return err
+		}
+		if db == nil || !sec.vault.concerns(user) {
+			s.vaults.leave(name, user)
+			continue
+		}
+		if err := fn(db, sec); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hasVault reports whether a user owns a vault, or one is shared with the user.
+func (s *Server) hasVault(user string) (bool, error) {
+	found := false
+	err := s.vaultsOf(user, func(*store.DB, *securityObject) error {
+		found = true
+		return nil
+	})
+	return found, err
+}
+
+// mayMake reports whether the caller, no server admin, may make a database of a name: one of those that are his, or one that was. A name that only a token
+// vouches for, and no directory holds, owns nothing.
+func (s *Server) mayMake(r *request, name string) (bool, error) {
+	if r.set.vaults.off || r.who.Anonymous() {
+		return false, nil
+	}
+	user, err := s.users.User(r.Context(), r.who.Name)
+	switch {
+	case errors.Is(err, auth.ErrUnknownUser):
+		return false, nil
+	case err != nil:
+		return false, err
+	case user.Disabled:
+		return false, nil
+	case r.set.vaults.of(r.who.Name, name):
+		// Users' own databases that CouchDB's names for them lead to are not for others to make first.
+		return !r.set.perUser.enabled || !strings.HasPrefix(name, r.set.perUser.prefix), nil
+	}
+	kept, err := s.keptVault(r.set, name)
+	return err == nil && kept.vault.ownedBy(&r.who), err
+}
+
+// ownsDatabase reports whether the caller, no server admin, may do with a database what its owner may. One that is not there is the caller's if it
+// could be: then it is no secret that it is missing.
+func (s *Server) ownsDatabase(r *request, name string) (bool, error) {
+	db, err := s.store.DB(name)
+	if errors.Is(err, store.ErrNoDatabase) {
+		return s.mayMake(r, name)
+	}
+	if err != nil {
+		return false, err
+	}
+	sec, err := s.security.of(db)
+	return err == nil && sec.vault.ownedBy(&r.who), err
+}
+
+// makeDatabase makes a database, and a vault where it is to be one: for an owner always, for a server admin when the query names an owner, or when a vault of
+// this name was deleted and its copy is still kept. That vault's _security and shares come back, as LiveSync's "overwrite server data" has it, which deletes a
+// database and makes it again.
+func (s *Server) makeDatabase(r *request, name string) error {
+	s.vaults.change.Lock()
+	defer s.vaults.change.Unlock()
+	owner, err := s.futureOwner(r)
+	if err != nil {
+		return err
+	}
+	kept, err := s.keptVault(r.set, name)
+	if err != nil {
+		return err
+	}
+	again := kept.vault != nil && kept.vault.Owner != "" && (owner == "" || owner == kept.vault.Owner)
+	if owner == "" && !again {
+		_, err := s.store.Create(r.Context(), name, r.set.defaultSecurity)
+		return err
+	}
+	is, security := &vault{Owner: owner}, newVaultSecurity(owner)
+	if again {
+		is, security = kept.vault, kept.Security
+	}
+	if !r.who.Admin() {
+		if err := s.anotherVault(r, name, owner); err != nil {
+			return err
+		}
+	}
+	properties, err := is.properties()
+	if err != nil {
+		return err
+	}
+	if _, err := s.store.CreateWith(r.Context(), name, security, properties); err != nil {
+		return err
+	}
+	s.vaults.enter(name, is)
+	return nil
+}
+
+// futureOwner is who is to own the database that a request makes, "" for nobody.
+func (s *Server) futureOwner(r *request) (string, error) {
+	owner := r.param("owner")
+	switch {
+	case !r.who.Admin() && r.hasParam("owner") && owner != r.who.Name:
+		return "", forbidden("Only a server admin makes a database for somebody else.")
+	case !r.who.Admin():
+		return r.who.Name, nil
+	case !r.hasParam("owner"):
+		return "", nil
+	case isSystemDatabase(r.segments[0]):
+		return "", badRequest("A system database has no owner.")
+	}
+	return owner, s.mustExist(r, owner)
+}
+
+// mustExist refuses the name of a user who is not in the directory, for admins.
+func (s *Server) mustExist(r *request, name string) error {
+	_, err := s.users.User(r.Context(), name)
+	if errors.Is(err, auth.ErrUnknownUser) {
+		return badRequest("There is no user " + strconv.Quote(name) + ".")
+	}
+	return err
+}
+
+// anotherVault refuses an owner who has as many vaults as he may have.
+func (s *Server) anotherVault(r *request, name, owner string) error {
+	limit := r.set.vaults.maxVaults
+	if limit == 0 {
+		return nil
+	}
+	count := 0
+	err := s.vaultsOf(owner, func(db *store.DB, sec *securityObject) error {
+		if sec.vault.Owner == owner && db.Name() != name {
+			count++
+		}
+		return nil
+	})
+	if err == nil && count >= limit {
+		err = &Error{Status: 413, Kind: "too_many_vaults", Reason: "You have as many vaults as you may have, which is " + strconv.Itoa(limit) + ". Delete one first."}
+	}
+	return err
+}
+
+// room refuses writes to a vault whose owner holds as much as [parlor_vaults] max_bytes allows. Deletions are not refused.
+func (s *Server) room(r *request, writes []store.Write) error {
+	const tombstone = 1 << 10 // a larger one is as good as a document
+	var more int64
+	for i := range writes {
+		doc := &writes[i].Doc
+		if doc.Deleted && len(doc.Body) <= tombstone && len(doc.Attachments) == 0 {
+			continue
+		}
+		more += int64(len(doc.Body))
+		for _, a := range doc.Attachments {
+			if !a.Stub {
+				more += a.Stored
+			}
+		}
+	}
+	if more == 0 {
+		return nil
+	}
+	return s.roomFor(r, more)
+}
+
+// roomFor refuses so many bytes more in the vault that a request is about, and counts them otherwise.
+func (s *Server) roomFor(r *request, more int64) error {
+	limit := r.set.vaults.maxBytes
+	if limit == 0 || r.sec.vault == nil || r.sec.vault.Owner == "" {
+		return nil
+	}
+	owner := r.sec.vault.Owner
+	if err := s.measure(owner); err != nil {
+		return err
+	}
+	s.vaults.mu.Lock()
+	defer s.vaults.mu.Unlock()
+	u := s.vaults.usage[owner]
+	if u.bytes+more > limit {
+		return &Error{Status: 507, Kind: "insufficient_storage", Reason: "The vaults of the owner of this one hold " + strconv.FormatInt(u.bytes, 10) +
+			" bytes, and may hold " + strconv.FormatInt(limit, 10) + ". Delete something first."}
+	}
+	u.bytes += more
+	s.vaults.usage[owner] = u
+	return nil
+}
+
+const (
+	// A _local document up to this size is written when there is no room, so that replication goes on.
+	checkpointBytes = 64 << 10
+	// But one that is new only to a vault that has no more than so many.
+	checkpointCount = 1000
+)
+
+// roomForLocal is room for a _local document.
+func (s *Server) roomForLocal(r *request, id string, body []byte) error {
+	err := s.roomFor(r, int64(len(body)))
+	var full *Error
+	if !errors.As(err, &full) || full.Status != 507 || len(body) > checkpointBytes {
+		return err
+	}
+	if _, missing := r.db.Local(id); missing == nil {
+		return nil
+	}
+	s.vaults.mu.Lock()
+	defer s.vaults.mu.Unlock()
+	u := s.vaults.usage[r.sec.vault.Owner]
+	if u.locals[r.db.Name()] >= checkpointCount {
+		return err
+	}
+	u.locals[r.db.Name()]++
+	return nil
+}
+
+// measure finds out how much the vaults of an owner hold, unless that is known.
+func (s *Server) measure(owner string) error {
+	now := s.now()
+	s.vaults.mu.Lock()
+	u, ok := s.vaults.usage[owner]
+	s.vaults.mu.Unlock()
+	if ok && now.Sub(u.at) < usageFor && !now.Before(u.at) {
+		return nil
+	}
+	u = usage{at: now, locals: map[string]int{}}
+	err := s.vaultsOf(owner, func(db *store.DB, sec *securityObject) error {
+		if sec.vault.Owner != owner {
+			return nil
+		}
+		info, err := db.Info()
+		if err != nil {
+			return err
+		}
+		u.bytes += int64(info.ActiveBytes)
+		return db.Locals(store.Range{}, func(l *store.Local) bool {
+			u.bytes += int64(len(l.Body))
+			u.locals[db.Name()]++
+			return true
+		})
+	})
+	if err != nil {
+		return err
+	}
+	s.vaults.mu.Lock()
+	defer s.vaults.mu.Unlock()
+	s.vaults.usage[owner] = u
+	return nil
+}
+
+// removeDatabase deletes a database. A vault is kept for as long as [parlor_vaults] undelete_days says. An empty vault does not take the place of
+// a copy that holds something: a rebuild that failed is often tried again.
+func (s *Server) removeDatabase(r *request) error {
+	ctx, name := r.Context(), r.db.Name()
+	s.vaults.change.Lock()
+	defer s.vaults.change.Unlock()
+	sec, err := s.security.of(r.db)
+	if err != nil {
+		return err
+	}
+	if sec.vault == nil {
+		return s.store.Delete(ctx, name)
+	}
+	info, err := r.db.Info()
+	if err != nil {
+		return err
+	}
+	kept, err := s.keptVault(r.set, name)
+	switch {
+	case err != nil:
+	case kept.vault != nil && !kept.Hollow && info.DocCount == 0 && kept.vault.Owner == sec.vault.Owner:
+		if err = s.store.AmendTrashed(ctx, name, sec.raw, sec.properties); err == nil {
+			err = s.store.Delete(ctx, name)
+		}
+	default:
+		err = s.store.Discard(ctx, name, r.set.vaults.undelete > 0)
+	}
+	if err != nil {
+		return err
+	}
+	s.vaults.leave(name, sec.vault.Owner)
+	for user := range sec.vault.Shares {
+		s.vaults.leave(name, user)
+	}
+	return s.prune(ctx, r.set, sec.vault.Owner)
+}
+
+// prune keeps no more of an owner's deleted vaults than he may have vaults, the newest first: they are not to be a way around the quotas.
+func (s *Server) prune(ctx context.Context, set *settings, owner string) error {
+	limits := &set.vaults
+	if owner == "" || limits.maxVaults == 0 && limits.maxBytes == 0 {
+		return nil
+	}
+	var copies []keptVault
+	err := s.eachKept(func(k keptVault) error {
+		if k.vault.Owner == owner {
+			copies = append(copies, k)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(copies, func(a, b keptVault) int {
+		return cmp.Or(b.Discarded.Compare(a.Discarded), strings.Compare(a.Name, b.Name))
+	})
+	var bytes int64
+	for i, k := range copies {
+		bytes += int64(k.Bytes)
+		over := limits.maxVaults > 0 && i >= limits.maxVaults || limits.maxBytes > 0 && bytes > limits.maxBytes
+		if i == 0 || !over {
+			continue
+		}
+		if err := s.store.Expunge(ctx, k.Name); err != nil && !errors.Is(err, store.ErrNoDatabase) {
+			return err
+		}
+	}
+	return nil
+}
