@@ -113,15 +113,15 @@ func (s *Server) authorize(r *request, act action) error {
 		if admin || !r.set.adminOnlyAllDBs {
 			return nil
 		}
-		return unauthorized(notServerAdmin)
+		return r.needsAdmin(notServerAdmin)
 	case metrics:
 		if admin || r.who.HasRole("_metrics") {
 			return nil
 		}
-		return unauthorized("You are not a server admin or read-only metrics user")
+		return r.needsAdmin("You are not a server admin or read-only metrics user")
 	case serverAdmin:
 		if !admin {
-			return unauthorized(notServerAdmin)
+			return r.needsAdmin(notServerAdmin)
 		}
 	case owner, maker:
 		may := admin
@@ -137,7 +137,7 @@ func (s *Server) authorize(r *request, act action) error {
 			return err
 		}
 		if !may {
-			return unauthorized(notServerAdmin)
+			return r.needsAdmin(notServerAdmin)
 		}
 	case lister:
 		if name := r.segments[0]; (name == "_users" || name == "_replicator") && !admin {
@@ -148,6 +148,14 @@ func (s *Server) authorize(r *request, act action) error {
 		return nil
 	}
 	return s.openDatabase(r, act)
+}
+
+// needsAdmin refuses who is no server admin. To sign in again would not help one who is, but came with an access token.
+func (r *request) needsAdmin(reason string) error {
+	if r.who.Scope != nil {
+		return forbidden(scopedAdmin)
+	}
+	return unauthorized(reason)
 }
 
 // namesDatabase reports whether a request's path begins with what can be the name of a database.
@@ -174,7 +182,7 @@ func (r *request) inScope(act action) error {
 	case unscoped, signedIn:
 		return forbidden(scopedCredential)
 	case serverAdmin:
-		return forbidden(scopedAdmin)
+		return r.needsAdmin(notServerAdmin)
 	case nobody:
 		if !database {
 			return nil // as for those who bring nothing
