@@ -15,6 +15,7 @@ import (
 // Vault is what all devices of a vault must have alike: where it is, its passphrase, and how LiveSync cuts and names what it writes. A device that
 // differs stops with "tweak mismatch", or cannot read what the others wrote.
 type Vault struct {
+	Server     string // where it was for the device that it was read from; "" for a new one
 	Database   string
 	Passphrase string // of the encryption from end to end, which no server may learn; "": not encrypted
 
@@ -23,7 +24,7 @@ type Vault struct {
 
 // NewVault returns a vault with LiveSync's present settings for a new one.
 func NewVault(database, passphrase string) Vault {
-	return Vault{database, passphrase, jsontext.Value(`{"usePathObfuscation":true,"E2EEAlgorithm":"v2","customChunkSize":60,` +
+	return Vault{Database: database, Passphrase: passphrase, tuning: jsontext.Value(`{"usePathObfuscation":true,"E2EEAlgorithm":"v2","customChunkSize":60,` +
 		`"chunkSplitterVersion":"v3-rabin-karp","handleFilenameCaseSensitive":false,"usePluginSyncV2":true,` +
 		`"concurrencyOfReadChunksOnline":30,"minimumIntervalOfReadChunksOnline":25}`)}
 }
@@ -41,6 +42,7 @@ var tuningKeys = []string{
 // those that encrypt without a passphrase, as LiveSync writes them when it was told to keep the passphrase to itself.
 func VaultOf(settings jsontext.Value) (Vault, error) {
 	var device struct {
+		Server   string             `json:"couchDB_URI"`
 		Database string             `json:"couchDB_DBNAME"`
 		Encrypt  bool               `json:"encrypt"`
 		Phrase   string             `json:"passphrase"`
@@ -50,12 +52,13 @@ func VaultOf(settings jsontext.Value) (Vault, error) {
 	if err := json.Unmarshal(settings, &device); err != nil {
 		return Vault{}, errors.New("the settings are not LiveSync's")
 	}
-	v := Vault{Database: device.Database}
+	v := Vault{Server: device.Server, Database: device.Database}
 	if active, ok := device.Profiles[device.Active]; ok && !active.IsEncrypted {
 		u, err := url.Parse(active.URI)
 		if err != nil || u.Scheme != "sls+https" && u.Scheme != "sls+http" {
 			return Vault{}, errors.New("the settings are of a vault that is not kept in CouchDB")
 		}
+		v.Server = (&url.URL{Scheme: strings.TrimPrefix(u.Scheme, "sls+"), Host: u.Host, Path: u.Path}).String()
 		v.Database = u.Query().Get("db")
 	}
 	switch {

@@ -157,7 +157,7 @@ func TestVaultOfNextDevice(t *testing.T) {
 		"customChunkSize":50,"hashAlg":"sha1","handleFilenameCaseSensitive":true,"useEden":{"not":"flat"},"jwtKey":"oldkey","accessKey":"oldsecret","deviceAndVaultName":"old",
 		"remoteConfigurations":{"p":{"id":"p","name":"n","uri":"sls+https://old:oldsecret@old/?db=alice-notes","isEncrypted":false}},"activeConfigurationId":"p"}`
 	v, err := livesync.VaultOf(jsontext.Value(first))
-	if err != nil || v.Database != "alice-notes" || v.Passphrase != "phrase" {
+	if err != nil || v.Database != "alice-notes" || v.Server != "https://old/" || v.Passphrase != "phrase" {
 		t.Fatalf("%+v, %v", v, err)
 	}
 	text, err := v.Settings(livesync.Device{Server: "https://new", Name: "new", User: "alice", Password: "new"})
