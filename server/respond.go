@@ -75,7 +75,7 @@ func (r *request) ok(status int) error { return r.send(status, []byte(`{"ok":tru
 func (s *Server) refuse(r *request, err error) {
 	e := asError(err)
 	if e.Status >= 500 {
-		s.log.Error("failed", "request", r.id, "method", r.Method, "path", r.URL.Path, "error", err, "cause", errors.Unwrap(e))
+		s.log.Error("failed", "request", r.id, "method", r.Method, "path", r.loggedPath(), "error", err, "cause", errors.Unwrap(e))
 	}
 	if r.w.began {
 		panic(http.ErrAbortHandler)
