@@ -29,8 +29,11 @@ func (s *Server) endCredentials(ctx context.Context, events userEvents, writes [
 	return nil
 }
 
-// endCredentialsOf does so for one user, to whom events happened.
+// endCredentialsOf does so for one user, to whom events happened. Nobody has the name "", which would mean everyone.
 func (s *Server) endCredentialsOf(ctx context.Context, name string, events []string) error {
+	if name == "" {
+		return nil
+	}
 	user, err := s.users.User(ctx, name)
 	refusal := (*auth.Refusal)(nil)
 	switch {

@@ -49,9 +49,13 @@ func commands() []command {
 	return []command{
 		{"serve", "run the server", (*program).serve},
 		{"user", "add, list and remove users, and change their passwords", (*program).user},
+		{"livesync", "set up a device for Obsidian's Self-hosted LiveSync", (*program).livesync},
+		{"keygen", "make a key that signs JSON Web Tokens", (*program).keygen},
+		{"token", "make, list and revoke users' access tokens", (*program).token},
 		{"hash", "make the hash of an administrator's password for the settings file", (*program).hash},
 		{"backup", "copy a running server's data into a file", (*program).backup},
 		{"restore", "make a data directory from a backup", (*program).restore},
+		{"replicate", "copy a database from another server, or to one", (*program).replicate},
 		{"check", "look for damage in a data directory", (*program).check},
 		{"version", "tell which Parlor this is", (*program).version},
 	}
