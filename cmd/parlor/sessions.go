@@ -48,33 +48,24 @@ func readSessions(s *config.Snapshot, c auth.CookieOptions, p *server.Proxies) (
 	return plan, nil
 }
 
-// method is the Method "cookie" of the plan.
-func (plan sessionPlan) method(sessions *auth.Sessions, cookies *auth.Cookies) auth.Method {
-	if plan.tracked {
-		return sessions
+// signOn is what the server makes sessions with, and where users log in.
+func (f *inForce) signOn(sessions *auth.Sessions) server.SignOn {
+	if f.plan.tracked {
+		return server.SignOn{Sessions: sessions, Providers: f.outside.providers}
 	}
-	return cookies
-}
-
-// signOn is what the server makes sessions with.
-func (plan sessionPlan) signOn(sessions *auth.Sessions, cookies *auth.Cookies) server.SignOn {
-	if plan.tracked {
-		return server.SignOn{Sessions: sessions}
-	}
-	return server.SignOn{Cookies: cookies}
-}
-
-// parts are the Methods that a change of settings makes anew.
-type parts struct {
-	devices, bearer, cookie, proxy, oauth auth.Method
+	return server.SignOn{Cookies: f.cookies, Providers: f.outside.providers}
 }
 
 // assemble makes the list of Methods: of those that share a name, the first that recognises its kind of credential decides.
-func (w *wiring) assemble(names []string, p parts) []auth.Method {
-	return methodList(names,
-		auth.First("jwt", w.tokens.Bearer(), p.devices, p.bearer),
-		p.cookie, p.proxy, p.oauth,
-		auth.First("default", w.tokens.Basic(), auth.NewBasic(w.passwords)),
+func (w *wiring) assemble(f *inForce) []auth.Method {
+	var cookie auth.Method = f.cookies
+	if f.plan.tracked {
+		cookie = w.sessions
+	}
+	return methodList(f.methods,
+		auth.First("jwt", w.tokens.Bearer(), f.devices, f.outside.issuers, f.bearer),
+		cookie, f.proxy, f.oauth,
+		auth.First("default", w.tokens.Basic(), auth.NewBasic(w.checker)),
 	)
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/parlordb/parlor/auth"
 	"github.com/parlordb/parlor/auth/jwt"
 	"github.com/parlordb/parlor/auth/oauth1"
+	"github.com/parlordb/parlor/auth/oidc"
 	"github.com/parlordb/parlor/config"
 	"github.com/parlordb/parlor/couchjs"
 	"github.com/parlordb/parlor/server"
@@ -27,27 +28,39 @@ type wiring struct {
 	level       *slog.LevelVar
 	users       *server.Users
 	auth        *auth.Authenticator
-	passwords   *auth.Passwords
+	checker     *auth.Passwords // of names and passwords
 	lockout     *auth.Lockout
 	budget      *auth.Budget       // of wrong tokens
 	signers     *server.UserTokens // of signed requests, in user documents
 	sessions    *auth.Sessions
 	tokens      *auth.Tokens
 	nonces      *oauth1.Nonces
+	logins      *oidc.Logins
 	revocations *auth.Revocations
 	js          *couchjs.Pool
 	server      *server.Server
 	doors       *doors // nil until they are opened
 	now         func() time.Time
 
-	// What is in force. Calls of apply do not overlap, so no lock is needed.
-	snapshot *config.Snapshot // nil before the first apply
-	proxies  *server.Proxies
-	bearer   *jwt.Bearer
-	devices  *jwt.Devices
-	secrets  []auth.Secret
-	plan     sessionPlan
-	methods  []string
+	inForce // calls of apply do not overlap, so no lock is needed
+}
+
+// inForce is what one snapshot of the settings comes to.
+type inForce struct {
+	snapshot  *config.Snapshot // nil before the first apply
+	level     slog.Level
+	proxies   *server.Proxies
+	passwords auth.PasswordOptions
+	lockouts  auth.LockoutOptions
+	bearer    *jwt.Bearer
+	devices   *jwt.Devices
+	oauth     *oauth1.Verifier
+	secrets   []auth.Secret
+	cookies   *auth.Cookies
+	plan      sessionPlan
+	proxy     *auth.Proxy
+	methods   []string // names, in order
+	outside   *outside
 }
 
 func newWiring(st *store.Store, log *slog.Logger, level *slog.LevelVar, backup http.Handler) *wiring {
@@ -57,18 +70,19 @@ func newWiring(st *store.Store, log *slog.Logger, level *slog.LevelVar, backup h
 	w := &wiring{
 		log: log, level: level, users: users, now: time.Now,
 		auth:        auth.NewAuthenticator(users),
-		passwords:   auth.NewPasswords(users, auth.PasswordOptions{}),
+		checker:     auth.NewPasswords(users, auth.PasswordOptions{}),
 		lockout:     lockout,
 		budget:      auth.NewBudget(auth.BudgetOptions{}),
 		signers:     server.NewUserTokens(st),
 		sessions:    auth.NewSessions(state, users, revocations),
 		tokens:      auth.NewTokens(state, users, revocations, auth.TokenOptions{}),
 		nonces:      oauth1.NewNonces(oauth1.NonceOptions{}),
+		logins:      oidc.NewLogins(),
 		revocations: revocations,
 		js:          couchjs.NewPool(couchjs.Options{Log: log}),
 	}
 	w.server = server.New(server.Options{
-		Store: st, Users: users, Auth: w.auth, Passwords: w.passwords, Lockout: w.lockout, Revocations: w.revocations,
+		Store: st, Users: users, Auth: w.auth, Passwords: w.checker, Lockout: w.lockout, Revocations: w.revocations,
 		Sessions: w.sessions, Tokens: w.tokens, JS: w.js,
 		Settings: func() *config.Settings { return w.settings },
 		Version:  release, Log: log,
@@ -82,6 +96,7 @@ func (w *wiring) close() error {
 	w.server.Close()
 	w.sessions.Close()
 	w.tokens.Close()
+	w.outside.close(nil)
 	w.users.Close()
 	return w.js.Close()
 }
@@ -103,85 +118,88 @@ func furnish(ctx context.Context, st *store.Store) error {
 // apply puts settings into force. Everything that can fail is built first; a value that cannot be used is a *config.ValueError, and nothing has
 // changed then.
 func (w *wiring) apply(s *config.Snapshot) error {
-	if len(admins(s)) == 0 {
-		return invalid("The last administrator cannot be removed. Add another one first.")
-	}
-	level, err := logLevel(s)
-	if err != nil {
-		return err
-	}
-	proxies, err := server.ReadProxies(s)
-	if err != nil {
-		return err
-	}
-	if err := checkPasswords(s); err != nil {
-		return err
-	}
-	passwords, err := w.passwordOptions(s, proxies)
-	if err != nil {
-		return err
-	}
-	lockout, err := w.lockoutOptions(s)
-	if err != nil {
-		return err
-	}
-	bearer, err := w.newBearer(s, proxies)
-	if err != nil {
-		return err
-	}
-	devices, err := w.newDevices(s, proxies)
-	if err != nil {
-		return err
-	}
-	oauth, err := w.newOAuth(s, proxies)
-	if err != nil {
-		return err
-	}
-	secrets, cookies, plan, err := w.newCookies(s, proxies)
-	if err != nil {
-		return err
-	}
-	proxy, err := newProxy(s, secrets)
-	if err != nil {
-		return err
-	}
-	names, err := readHandlers(s)
+	next, err := w.build(s)
 	if err != nil {
 		return err
 	}
 	settle, err := w.doors.move(w.snapshot, s)
-	if err != nil {
-		return err
+	if err == nil {
+		if err = w.configureServer(next); err != nil {
+			settle(false)
+		}
 	}
-	if err := w.configureServer(s, plan, cookies); err != nil {
-		settle(false)
+	if err != nil {
+		next.outside.close(w.outside)
 		return err
 	}
 
 	settle(true)
-	w.level.Set(level)
+	w.level.Set(next.level)
 	w.users.Configure(s)
-	w.lockout.Configure(lockout)
-	w.passwords.Configure(passwords)
-	w.tokens.Configure(auth.TokenOptions{Client: proxies.Client, Budget: w.budget, Now: w.now})
-	w.auth.Configure(w.assemble(names, parts{devices: devices, bearer: bearer, cookie: plan.method(w.sessions, cookies), proxy: proxy, oauth: oauth}))
+	w.lockout.Configure(next.lockouts)
+	w.checker.Configure(next.passwords)
+	w.tokens.Configure(auth.TokenOptions{Client: next.proxies.Client, Budget: w.budget, Now: w.now})
+	w.auth.Configure(w.assemble(next))
 	w.js.SetTimeout(milliseconds(s, 5000, "os_process_timeout", "couchdb"))
-	before, methods, tracked := w.snapshot, w.methods, w.plan.tracked
-	w.snapshot, w.proxies, w.bearer, w.devices, w.secrets, w.plan, w.methods = s, proxies, bearer, devices, secrets, plan, names
-	if before != nil {
-		w.revoke(before, s, methods, names)
-		if tracked != plan.tracked {
-			w.revocations.End(auth.Match{Method: "cookie"})
-		}
+	before := w.inForce
+	w.inForce = *next
+	if before.snapshot != nil {
+		w.revoke(&before, next)
+		before.outside.close(next.outside)
 	}
 	return nil
 }
 
+// build makes all that a snapshot says, and changes nothing.
+func (w *wiring) build(s *config.Snapshot) (next *inForce, err error) {
+	if len(admins(s)) == 0 {
+		return nil, invalid("The last administrator cannot be removed. Add another one first.")
+	}
+	next = &inForce{snapshot: s}
+	if next.level, err = logLevel(s); err != nil {
+		return nil, err
+	}
+	if next.proxies, err = server.ReadProxies(s); err != nil {
+		return nil, err
+	}
+	if err := checkPasswords(s); err != nil {
+		return nil, err
+	}
+	if next.passwords, err = w.passwordOptions(s, next.proxies); err != nil {
+		return nil, err
+	}
+	if next.lockouts, err = w.lockoutOptions(s); err != nil {
+		return nil, err
+	}
+	if next.bearer, err = w.newBearer(s, next.proxies); err != nil {
+		return nil, err
+	}
+	if next.devices, err = w.newDevices(s, next.proxies); err != nil {
+		return nil, err
+	}
+	if next.oauth, err = w.newOAuth(s, next.proxies); err != nil {
+		return nil, err
+	}
+	if next.secrets, next.cookies, next.plan, err = w.newCookies(s, next.proxies); err != nil {
+		return nil, err
+	}
+	if next.proxy, err = newProxy(s, next.secrets); err != nil {
+		return nil, err
+	}
+	if next.methods, err = readHandlers(s); err != nil {
+		return nil, err
+	}
+	// The last, for it may hold something that is to be closed.
+	next.outside, err = w.newOutside(s, next.proxies)
+	return next, err
+}
+
 // configureServer puts into force what can still fail, all or nothing of it.
-func (w *wiring) configureServer(s *config.Snapshot, plan sessionPlan, cookies *auth.Cookies) error {
-	err := refused("chttpd_auth", "cookie_domain", w.sessions.Configure(plan.options))
+func (w *wiring) configureServer(next *inForce) error {
+	next.plan.options.Providers = next.outside.names()
+	err := refused("chttpd_auth", "cookie_domain", w.sessions.Configure(next.plan.options))
 	if err == nil {
-		err = w.server.Configure(s, plan.signOn(w.sessions, cookies))
+		err = w.server.Configure(next.snapshot, next.signOn(w.sessions))
 	}
 	if err != nil && w.snapshot != nil {
 		err = errors.Join(err, w.sessions.Configure(w.plan.options))
@@ -200,21 +218,25 @@ func methodList(names []string, all ...auth.Method) []auth.Method {
 }
 
 // revoke ends long requests that the change from before to after no longer lets in.
-func (w *wiring) revoke(before, after *config.Snapshot, methods, names []string) {
-	for _, method := range methods {
-		if !slices.Contains(names, method) {
+func (w *wiring) revoke(before, after *inForce) {
+	for _, method := range before.methods {
+		if !slices.Contains(after.methods, method) {
 			w.revocations.End(auth.Match{Method: method})
 		}
 	}
-	for key := range changed(before, after, "jwt_keys") {
+	if before.plan.tracked != after.plan.tracked {
+		w.revocations.End(auth.Match{Method: "cookie"})
+	}
+	for key := range changed(before.snapshot, after.snapshot, "jwt_keys") {
 		w.revocations.End(auth.Match{Method: "jwt", Credential: key})
 	}
 	for _, section := range oauthSections {
-		for range changed(before, after, section) {
+		for range changed(before.snapshot, after.snapshot, section) {
 			w.revocations.End(auth.Match{Method: "oauth"})
 		}
 	}
-	for name := range changed(before, after, "admins") {
+	w.endOutside(before.outside, after.outside)
+	for name := range changed(before.snapshot, after.snapshot, "admins") {
 		w.endAdmin(context.Background(), name)
 	}
 }

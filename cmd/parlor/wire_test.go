@@ -156,7 +156,8 @@ func TestReplacedSecret(t *testing.T) {
 	w := wire(t)
 	now := time.Unix(1_000_000, 0)
 	w.now = func() time.Time { return now }
-	one, two := snapshot(t, basicSettings), snapshot(t, strings.ReplaceAll(basicSettings, "secret = one", "secret = two"))
+	const settings = basicSettings + "[parlor_session]\nstore = cookie\n"
+	one, two := snapshot(t, settings), snapshot(t, strings.ReplaceAll(settings, "secret = one", "secret = two"))
 	if err := w.apply(one); err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +165,7 @@ func TestReplacedSecret(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, old, err := w.newCookies(one, proxies)
+	_, old, _, err := w.newCookies(one, proxies)
 	if err != nil {
 		t.Fatal(err)
 	}
