@@ -192,7 +192,7 @@ func TestReplacedSecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	now = now.Add(599 * time.Second)
-	if err := w.apply(snapshot(t, strings.ReplaceAll(basicSettings, "secret = one", "secret = two\nsame_site = lax"))); err != nil {
+	if err := w.apply(snapshot(t, strings.ReplaceAll(settings, "secret = one", "secret = two\nsame_site = lax"))); err != nil {
 		t.Fatal(err)
 	}
 	if !signedIn() {
