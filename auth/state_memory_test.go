@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -61,4 +62,15 @@ func TestMemoryStateAgainstMap(t *testing.T) {
 			}
 		}
 	})
+}
+
+// countingState counts what is read by id.
+type countingState struct {
+	auth.State
+	reads *atomic.Int32
+}
+
+func (s countingState) Get(ctx context.Context, id string) (auth.Record, error) {
+	s.reads.Add(1)
+	return s.State.Get(ctx, id)
 }
