@@ -88,7 +88,7 @@ func (d *Devices) Authenticate(r *http.Request) (auth.Identity, error) {
 	}
 	id, err := d.identity(r, t, now)
 	if err != nil {
-		return auth.Identity{}, claimed{t.user, t.kid}.in(err)
+		return auth.Identity{}, claimed{t.user, deviceCredential(t.kid)}.in(err)
 	}
 	return id, nil
 }
@@ -107,13 +107,16 @@ func signedByDevice(token string) bool {
 	return strings.HasPrefix(kid, auth.KeyPrefix)
 }
 
+// deviceCredential is how an Identity's Credential names a device's key.
+func deviceCredential(kid string) string { return "device:" + kid }
+
 func (d *Devices) verify(r *http.Request, token string, now int64, said *claimed) (*fromDevice, error) {
 	head, payload, signature, _ := split(token)
 	h, err := parseHeader(head, nil)
 	if err != nil {
 		return nil, err
 	}
-	said.key = h.kid
+	said.key = deviceCredential(h.kid)
 	claims, err := decodePart(payload)
 	if err != nil {
 		return nil, err
