@@ -140,7 +140,9 @@ func (s *Server) getCallback(r *request) error {
 	if err != nil {
 		return err
 	}
-	out, err := p.Callback(r.ofClient(), r.params, callback, r.Cookies())
+	out, err := s.atCost(r, func(ctx context.Context) (*oidc.Outcome, error) {
+		return p.Callback(ctx, r.params, callback, r.Cookies())
+	})
 	if err == nil {
 		err = s.enabled(r.Context(), out.Who.Name)
 	}
@@ -165,6 +167,19 @@ func (s *Server) getCallback(r *request) error {
 // ofClient is the request's context with its client's address, for what sign-on bounds by client.
 func (r *request) ofClient() context.Context {
 	return auth.WithClient(r.Context(), r.set.proxies.Client(r.Request))
+}
+
+// atCost runs a step for which the provider is asked. An address from which too many have failed is refused before.
+func (s *Server) atCost(r *request, step func(ctx context.Context) (*oidc.Outcome, error)) (*oidc.Outcome, error) {
+	giveBack, err := s.asking.Take(r.set.proxies.Client(r.Request))
+	if err != nil {
+		return nil, err
+	}
+	out, err := step(r.ofClient())
+	if err == nil {
+		giveBack()
+	}
+	return out, err
 }
 
 // enabled refuses a user whom the directory holds as disabled.
@@ -304,7 +319,7 @@ func (s *Server) postRefresh(r *request) error {
 	if form["refresh_token"] == "" {
 		return badRequest("The body must hold a refresh_token.")
 	}
-	out, err := p.Refresh(r.ofClient(), form["refresh_token"])
+	out, err := s.atCost(r, func(ctx context.Context) (*oidc.Outcome, error) { return p.Refresh(ctx, form["refresh_token"]) })
 	if err == nil {
 		err = s.enabled(r.Context(), out.Who.Name)
 	}

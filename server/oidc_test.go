@@ -33,7 +33,7 @@ func newLoginServer(t *testing.T, mapping oidc.Mapping, change func(*oidc.Provid
 	p := authtest.NewProvider(t, authtest.ProviderOptions{})
 	p.SetUser(map[string]any{"sub": "1", "preferred_username": "ann"})
 	ls := &loginServer{testServer: newTestServer(t), t: t, provider: p}
-	ls.s.now = ls.now
+	ls.s.now, ls.s.asking = ls.now, auth.NewBudget(auth.BudgetOptions{Now: ls.now})
 	if mapping.UsernameClaim == "" {
 		mapping.UsernameClaim = "preferred_username"
 	}
@@ -567,6 +567,15 @@ func TestRefresh(t *testing.T) {
 		t.Errorf("%d %s", got.status, got.body)
 	}
 	app.visit("POST", "/_oidc/idp/refresh", `{"refresh_token":"`+old+`"}`).refused(t, "used", 401)
+	for range 60 {
+		app.visit("POST", "/_oidc/idp/refresh", `{"refresh_token":"x"}`)
+	}
+	asked := ls.provider.Requests(authtest.TokenPath)
+	app.visit("POST", "/_oidc/idp/refresh", `{"refresh_token":"x"}`).refused(t, "after too many", 429)
+	if now := ls.provider.Requests(authtest.TokenPath); now != asked {
+		t.Errorf("the provider was asked %d times more", now-asked)
+	}
+	ls.ahead.Store(int64(time.Minute))
 	form := ls.browser()
 	if got := form.visit("POST", "/_oidc/idp/refresh", "refresh_token="+told.Refresh_Token, "Content-Type", "application/x-www-form-urlencoded"); got.status != 200 || form.user() != "ann" {
 		t.Errorf("as a form: %d %s", got.status, got.body)

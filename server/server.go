@@ -76,6 +76,7 @@ type Server struct {
 	vaults     vaults
 	validators validatorCache
 	logins     loginCodes          // of apps that live elsewhere
+	asking     *auth.Budget        // of steps of logins that fail after a provider was asked
 	bodies     *semaphore.Weighted // bytes of request bodies held in memory
 	counters   counters
 	requests   sync.Pool    // of *request
@@ -106,6 +107,7 @@ func New(o Options) *Server {
 	if s.lockout = o.Lockout; s.lockout == nil {
 		s.lockout = auth.NewLockout(auth.LockoutOptions{Mode: auth.LockoutOff})
 	}
+	s.asking = auth.NewBudget(auth.BudgetOptions{Now: s.now})
 	s.started = s.now()
 	s.closing, s.close = context.WithCancel(context.Background())
 	s.exposition = s.prometheusHandler()

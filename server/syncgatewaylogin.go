@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"strings"
@@ -104,7 +105,9 @@ func (s *Server) gatewayCallback(r *request) error {
 	if err != nil {
 		return err
 	}
-	out, err := p.Callback(r.ofClient(), r.params, callback, r.Cookies())
+	out, err := s.atCost(r, func(ctx context.Context) (*oidc.Outcome, error) {
+		return p.Callback(ctx, r.params, callback, r.Cookies())
+	})
 	if err != nil {
 		return s.gatewayFailed(r, p, err, "Failed to exchange token")
 	}
@@ -194,7 +197,7 @@ func (s *Server) gatewayRefresh(r *request) error {
 	case p == nil:
 		return gatewayError(http.StatusBadRequest, "Unable to identify provider for callback request")
 	}
-	out, err := p.Refresh(r.ofClient(), token)
+	out, err := s.atCost(r, func(ctx context.Context) (*oidc.Outcome, error) { return p.Refresh(ctx, token) })
 	if err != nil {
 		return s.gatewayFailed(r, p, err, "Unable to refresh token.")
 	}
