@@ -13,6 +13,7 @@ import (
 	"encoding/base32"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/json"
 	"encoding/pem"
 	"flag"
 	"fmt"
@@ -184,4 +185,26 @@ func scriptLogged(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) == 2 {
 		ts.Setenv(args[1], re.FindStringSubmatch(line)[1])
 	}
+}
+
+// scriptDeviceToken signs a token as a device does, with a key as 'parlor keygen' prints it.
+func scriptDeviceToken(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 5 {
+		ts.Fatalf("usage: devicetoken VAR ALGORITHM KID KEY CLAIMS")
+	}
+	claims := jwt.MapClaims{}
+	ts.Check(json.Unmarshal([]byte(args[4]), &claims))
+	token := jwt.NewWithClaims(jwt.GetSigningMethod(args[1]), claims)
+	token.Header["kid"] = args[2]
+	var key any
+	var err error
+	if strings.HasPrefix(args[1], "HS") {
+		key, err = base64.StdEncoding.DecodeString(args[3])
+	} else {
+		key, err = jwt.ParseECPrivateKeyFromPEM([]byte(strings.ReplaceAll(args[3], `\n`, "\n"))) // as it stands in JSON
+	}
+	ts.Check(err)
+	text, err := token.SignedString(key)
+	ts.Check(err)
+	ts.Setenv(args[0], text)
 }

@@ -1,0 +1,374 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/signal"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/parlordb/parlor/livesync"
+)
+
+const livesyncAddHelp = `Gives a device its way into a vault. Makes the user, without a password, and the vault when they are not there yet; makes the device a
+credential of its own, for this vault alone; and prints a Setup URI with everything in it, its passphrase, and, on a terminal, a QR code of it.
+In the plugin choose "Use a Setup URI", or scan the code with the phone's camera, and type the passphrase.
+
+The first device of a new vault also gets the passphrase that the vault is encrypted with from end to end. It is printed once and the server never
+learns it: keep it, for without it nobody can read the vault. For every further device it is asked for, by a prompt or on standard input, or taken
+from PARLOR_VAULT_PASSPHRASE, or from an earlier Setup URI of this vault with -from.
+
+The URI, the passphrases and the code go to standard output, and everything else to standard error.`
+
+// newDevice is what 'parlor livesync add' is told.
+type newDevice struct {
+	user, owner, vault, label string
+	algorithm                 string // of the device's key; "" for a password
+	lifetime                  time.Duration
+	publicURL                 string
+	qr, noQR                  bool
+	png, from                 string
+}
+
+func parseNewDevice(args []string) (*newDevice, serverFlags, error) {
+	d := new(newDevice)
+	f := newFlags("livesync add", "", livesyncAddHelp)
+	f.StringVar(&d.user, "user", "", "the user whose device it is")
+	f.StringVar(&d.vault, "vault", "", "the vault, in lower-case letters, digits and _$()+-")
+	f.StringVar(&d.owner, "owner", "", "the owner of the vault, when it is shared with the user; without it the user")
+	f.StringVar(&d.label, "device", "", "what the device is called in lists, such as \"Alice's phone\"")
+	kind := f.String("auth", "password", "what the device signs in with: password, the simplest, or a key for "+strings.Join(livesync.Algorithms(), ", "))
+	expires := f.String("expires", "", "how long it may do so, such as 90d or 12h; without it until it is revoked")
+	f.StringVar(&d.publicURL, "public-url", "", "the server's URL for devices; without it [parlor] public_url")
+	f.BoolVar(&d.qr, "qr", false, "print the QR code though standard output is no terminal, or is a narrow one")
+	f.BoolVar(&d.noQR, "no-qr", false, "print no QR code")
+	f.StringVar(&d.png, "png", "", "write the QR code as a picture to this new `FILE`, instead of printing it")
+	f.StringVar(&d.from, "from", "", "take the vault's passphrase and settings from an earlier Setup URI of it, in this `FILE`, or - for a prompt or standard input")
+	at := f.server()
+	if _, err := f.parse(args, 0, 0); err != nil {
+		return nil, at, err
+	}
+	if d.owner == "" {
+		d.owner = d.user
+	}
+	if *kind != "password" {
+		d.algorithm = *kind
+	}
+	var err error
+	if *expires != "" {
+		d.lifetime, err = parseLifetime(*expires)
+	}
+	if err == nil {
+		err = d.check()
+	}
+	if err != nil {
+		return nil, at, &usageError{f.Name(), false, err.Error()}
+	}
+	return d, at, nil
+}
+
+// vaultName is what a vault may be called: what may follow in a database's name, but for the "/" that LiveSync takes for a path's.
+var vaultName = regexp.MustCompile(`^[a-z0-9_$()+-]+$`)
+
+// maxLabel is how long a credential's label may be, in bytes.
+const maxLabel = 256
+
+func (d *newDevice) check() error {
+	switch {
+	case d.user == "":
+		return errors.New("-user is missing")
+	case d.vault == "":
+		return errors.New("-vault is missing")
+	case !vaultName.MatchString(d.vault):
+		return fmt.Errorf("-vault %q is no name for a vault: take lower-case letters, digits and _$()+-", d.vault)
+	case strings.TrimSpace(d.label) == "":
+		return errors.New("-device is missing: say what the device is called, so that it can be told apart when it is lost")
+	case len(d.label) > maxLabel:
+		return fmt.Errorf("-device is longer than %d bytes", maxLabel)
+	case d.qr && d.noQR:
+		return errors.New("-qr and -no-qr cannot both be meant")
+	case d.algorithm != "":
+		return livesync.CheckDevice(d.user, d.algorithm)
+	}
+	return nil
+}
+
+// parseLifetime is time.ParseDuration with days, as 90d.
+func parseLifetime(text string) (time.Duration, error) {
+	d, err := time.ParseDuration(text)
+	if number, ok := strings.CutSuffix(text, "d"); ok {
+		var days int
+		days, err = strconv.Atoi(number)
+		d = time.Duration(days) * 24 * time.Hour
+		if days > 36500 {
+			err = strconv.ErrRange
+		}
+	}
+	if err != nil || d < time.Second {
+		return 0, fmt.Errorf("-expires %q is no time such as 90d or 12h", text)
+	}
+	return d, nil
+}
+
+func (p *program) livesyncAdd(ctx context.Context, args []string) error {
+	d, at, err := parseNewDevice(args)
+	if err != nil {
+		return err
+	}
+	c, err := p.client(at)
+	if err != nil {
+		return err
+	}
+	server, err := p.deviceServer(ctx, c, d.publicURL)
+	if err != nil {
+		return err
+	}
+	found, err := c.lookForVault(ctx, d)
+	if err != nil {
+		return err
+	}
+	vault, err := p.vaultOf(d, found, server)
+	if err != nil {
+		return err
+	}
+	// Whatever can fail before there is a credential does so now.
+	out := &handout{server: server, vault: vault, fresh: !found.used}
+	if d.png != "" {
+		if out.picture, err = os.OpenFile(d.png, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
+			return err
+		}
+		defer out.picture.Close()
+	}
+	if err = p.addDevice(ctx, c, d, found, out); err != nil && out.picture != nil {
+		os.Remove(d.png)
+	}
+	return err
+}
+
+// addDevice makes what is missing, and a credential, and hands it out. When that fails, the credential is revoked: nobody has it. The user and the vault stay,
+// and are found when the command runs again.
+func (p *program) addDevice(ctx context.Context, c *client, d *newDevice, found *foundVault, out *handout) error {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if !found.userExists {
+		if err := c.addPasswordless(ctx, d.user); err != nil {
+			return err
+		}
+		fmt.Fprintf(p.stderr, "user %s added, without a password: only devices sign in\n", printable(d.user))
+	}
+	if !found.exists || found.unowned {
+		if err := c.addVault(ctx, found, d.owner); err != nil {
+			return err
+		}
+		fmt.Fprintf(p.stderr, "vault %s %s\n", found.database, map[bool]string{false: "added", true: "given to " + printable(d.owner)}[found.exists])
+	}
+	device, id, err := c.addCredential(ctx, d, found)
+	if err != nil {
+		return err
+	}
+	device.Server, device.Name = out.server, d.vault+" on "+hostOf(out.server)
+	if err = p.handOut(d, device, out); err == nil {
+		err = ctx.Err() // interrupted: what was printed is of no use then
+	}
+	if err != nil {
+		return errors.Join(err, c.revoke(ctx, id))
+	}
+	fmt.Fprintf(p.stderr, "%s has the credential %s; 'parlor token revoke %[2]s' ends it\n", printable(d.label), id)
+	p.nextSteps(out)
+	return nil
+}
+
+// nextSteps says what the user does now.
+func (p *program) nextSteps(out *handout) {
+	switch {
+	case out.fresh && out.vault.Passphrase != "":
+		fmt.Fprint(p.stderr, `Keep the passphrase of the vault, in a password manager or on paper: further devices need it, and the server does not have it.
+This is the vault's first device: when the plugin asks, it sets up a new server, or "rebuilds".
+`)
+	default:
+		fmt.Fprint(p.stderr, "The vault has other devices: when the plugin asks, this one joins, or \"fetches\".\n")
+	}
+}
+
+// deviceServer is the server's URL for devices.
+func (p *program) deviceServer(ctx context.Context, c *client, given string) (string, error) {
+	if given == "" {
+		answer, err := c.setting(ctx, "parlor", "public_url")
+		if err != nil {
+			return "", err
+		}
+		given = answer
+	}
+	if given == "" {
+		return "", errors.New("the server does not know its URL for devices; start it with 'parlor serve -public-url https://HOST', or give it here with -public-url")
+	}
+	u, err := livesync.CheckServer(given)
+	if err != nil {
+		return "", err
+	}
+	if u.Scheme == "https" {
+		return u.String(), nil
+	}
+	if !isPrivate(u.Hostname()) {
+		return "", fmt.Errorf("the server's URL for devices is %s: over the internet the notes' credentials need https; docs/livesync.md says how to get it", u)
+	}
+	fmt.Fprintf(p.stderr, "warning: the server's URL for devices is %s. Phones sync over https only, and everyone in this network can read the device's credential\n", u)
+	return u.String(), nil
+}
+
+// isPrivate reports whether a host is this machine, or one of a private network.
+func isPrivate(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || strings.HasSuffix(host, ".local") || ip != nil && (ip.IsLoopback() || ip.IsPrivate() || ip.IsLinkLocalUnicast())
+}
+
+func hostOf(server string) string {
+	u, err := url.Parse(server)
+	if err != nil {
+		return server
+	}
+	return u.Host
+}
+
+// setting reads a setting of the server; "" when it is not set.
+func (c *client) setting(ctx context.Context, section, key string) (value string, err error) {
+	err = c.ask(ctx, "/_node/_local/_config/"+url.PathEscape(section)+"/"+url.PathEscape(key), &value)
+	if isStatus(err, http.StatusNotFound) {
+		return "", nil
+	}
+	return value, err
+}
+
+// isStatus reports whether err is an answer of a status.
+func isStatus(err error, status int) bool {
+	var answer *answerError
+	return errors.As(err, &answer) && answer.Status == status
+}
+
+// vaultOf is the vault as its devices have it: a new one, or the one that the other devices share.
+func (p *program) vaultOf(d *newDevice, found *foundVault, server string) (livesync.Vault, error) {
+	switch {
+	case d.from != "":
+		vault, err := p.earlierVault(d, found, server)
+		if err != nil {
+			return vault, fmt.Errorf("-from: %w", err)
+		}
+		return vault, nil
+	case !found.used:
+		return livesync.NewVault(found.database, livesync.VaultPassphrase()), nil
+	}
+	fmt.Fprintf(p.stderr, "the vault %s has devices or documents already, and this device needs its passphrase. If no device was ever set up, revoke\n"+
+		"them with 'parlor token', and the vault gets a new passphrase\n", found.database)
+	passphrase, err := p.known(vaultPassphraseEnv, "Passphrase of the vault "+found.database)
+	if err != nil {
+		return livesync.Vault{}, fmt.Errorf("%w; or take it from an earlier Setup URI with -from", err)
+	}
+	return livesync.NewVault(found.database, passphrase), nil
+}
+
+// earlierVault is the vault of an earlier Setup URI. One of another server is of the same vault before it moved here, under whatever name.
+func (p *program) earlierVault(d *newDevice, found *foundVault, server string) (livesync.Vault, error) {
+	settings, err := p.setupSettings(d.from)
+	if err != nil {
+		return livesync.Vault{}, err
+	}
+	vault, err := livesync.VaultOf(settings)
+	switch {
+	case err != nil:
+		return vault, err
+	case hostOf(vault.Server) != hostOf(server):
+		fmt.Fprintf(p.stderr, "that Setup URI is of %s at %s: it is taken for this vault, before it moved here\n", printable(vault.Database), printable(vault.Server))
+	case vault.Database != found.database:
+		return vault, fmt.Errorf("that Setup URI is of the database %s, and the vault is %s", printable(vault.Database), found.database)
+	}
+	if vault.Passphrase == "" {
+		fmt.Fprintln(p.stderr, "warning: the vault is not encrypted from end to end, so the server's administrator can read it")
+	}
+	vault.Database = found.database
+	return vault, nil
+}
+
+// handout is what a device gets.
+type handout struct {
+	server  string
+	vault   livesync.Vault
+	fresh   bool     // nobody has the passphrase of the vault yet
+	picture *os.File // nil for none
+}
+
+// handOut writes the Setup URI with what belongs to it.
+func (p *program) handOut(d *newDevice, device livesync.Device, out *handout) error {
+	settings, err := out.vault.Settings(device)
+	if err != nil {
+		return err
+	}
+	passphrase := livesync.URIPassphrase()
+	uri, err := livesync.Encode(settings, passphrase)
+	if err != nil {
+		return err
+	}
+	text := setupURILabel + uri + "\n" + setupPassphraseLabel + passphrase + "\n"
+	if out.fresh && out.vault.Passphrase != "" {
+		text += vaultPassphraseLabel + out.vault.Passphrase + "\n"
+	}
+	if _, err := fmt.Fprint(p.stdout, text); err != nil {
+		return err
+	}
+	return p.drawQR(d, uri, out.picture)
+}
+
+// drawQR draws the code where it was asked for, and on a terminal that has room for it.
+func (p *program) drawQR(d *newDevice, uri string, picture *os.File) error {
+	columns, isTerminal := 0, false
+	if out, ok := p.stdout.(*os.File); ok && term.IsTerminal(int(out.Fd())) {
+		isTerminal = true
+		columns, _, _ = term.GetSize(int(out.Fd())) // 0 when it does not say
+	}
+	if picture == nil && !d.qr && (d.noQR || !isTerminal) {
+		return nil
+	}
+	code, err := livesync.NewQR(uri)
+	if errors.Is(err, livesync.ErrQRTooLong) {
+		fmt.Fprintln(p.stderr, "the Setup URI is too long for a QR code: copy it to the device instead")
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if picture != nil {
+		if err := code.WritePNG(picture); err != nil {
+			return err
+		}
+		if err := picture.Close(); err != nil {
+			return err
+		}
+		fmt.Fprintf(p.stderr, "the QR code is in %s; whoever has it and the passphrase has the vault\n", d.png)
+	}
+	switch {
+	case d.qr || isTerminal && !d.noQR && picture == nil && columns >= code.Columns():
+		_, err = fmt.Fprint(p.stdout, onBlack(code.Text(), isTerminal))
+	case isTerminal && !d.noQR && picture == nil:
+		fmt.Fprintf(p.stderr, "the QR code needs %d columns and %d lines: make the terminal larger or its letters smaller and use -qr with the next device, or use -png FILE\n",
+			code.Columns(), (code.Columns()+1)/2)
+	}
+	return err
+}
+
+// onBlack sets a drawing of light dots in white on black, whatever the terminal's own colours are.
+func onBlack(drawing string, isTerminal bool) string {
+	if !isTerminal {
+		return drawing
+	}
+	const white, reset = "\x1b[38;5;231;48;5;16m", "\x1b[0m"
+	return white + strings.ReplaceAll(strings.TrimSuffix(drawing, "\n"), "\n", reset+"\n"+white) + reset + "\n"
+}

@@ -1,0 +1,272 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/parlordb/parlor/livesync"
+)
+
+// foundVault is what 'parlor livesync add' finds before it changes anything.
+type foundVault struct {
+	database   string
+	userExists bool
+	exists     bool
+	unowned    bool         // it exists and is no vault yet: an administrator made it
+	used       bool         // a device has it, or has written to it: it has a passphrase, which is not ours to make
+	tokens     []credential // of the user
+}
+
+// lookForVault finds out what there is of the vault that a device is to enter, and whether its user may.
+func (c *client) lookForVault(ctx context.Context, d *newDevice) (*foundVault, error) {
+	pattern, err := c.setting(ctx, "parlor_vaults", "pattern")
+	if err != nil {
+		return nil, err
+	}
+	if pattern == "" || pattern == "none" { // "none": only administrators make vaults
+		pattern = "{user}-*"
+	}
+	f := &foundVault{database: strings.NewReplacer("{user}", livesync.VaultPrefix(d.owner), "*", d.vault).Replace(pattern)}
+	_, err = c.get(ctx, http.MethodGet, userPath(d.user), "")
+	if f.userExists = err == nil; err != nil && !isStatus(err, http.StatusNotFound) {
+		return nil, err
+	}
+	if f.userExists {
+		if f.tokens, err = c.credentials(ctx, d.user); err != nil {
+			return nil, err
+		}
+	}
+	// A vault that is shared has its passphrase from its owner. One with devices has one too, though it be empty: between the making of the
+	// first device and its first sync nothing is written, and a device that rebuilds deletes all.
+	f.used = d.owner != d.user || slices.ContainsFunc(f.tokens, func(t credential) bool { return slices.Contains(t.Databases, f.database) })
+	var info struct {
+		Docs    int64 `json:"doc_count"`
+		Deleted int64 `json:"doc_del_count"`
+	}
+	err = c.ask(ctx, "/"+databasePath(f.database), &info)
+	if isStatus(err, http.StatusNotFound) {
+		if d.owner != d.user {
+			err = fmt.Errorf("%s has no vault %s", printable(d.owner), f.database)
+			return nil, err
+		}
+		return f, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	f.exists = true
+	f.used = f.used || info.Docs > 0 || info.Deleted > 0
+	if err := c.lookForSalt(ctx, f); err != nil {
+		return nil, err
+	}
+	return f, c.lookForOwner(ctx, d, f)
+}
+
+// lookForSalt finds out whether a device of a vault without documents has begun to encrypt.
+func (c *client) lookForSalt(ctx context.Context, f *foundVault) error {
+	if f.used {
+		return nil
+	}
+	_, err := c.get(ctx, http.MethodGet, "/"+databasePath(f.database)+"/_local/obsidian_livesync_sync_parameters", "")
+	if isStatus(err, http.StatusNotFound) {
+		return nil
+	}
+	f.used = err == nil
+	return err
+}
+
+// lookForOwner finds out whether a database is the owner's, and shared with the user if that is another.
+func (c *client) lookForOwner(ctx context.Context, d *newDevice, f *foundVault) error {
+	var vault struct {
+		Owner  string            `json:"owner"`
+		Shares map[string]string `json:"shares"`
+	}
+	err := c.ask(ctx, "/"+databasePath(f.database)+"/_vault", &vault)
+	if isStatus(err, http.StatusNotFound) && d.owner == d.user {
+		f.unowned = true
+		return nil
+	}
+	switch {
+	case err != nil:
+		return err
+	case vault.Owner == "":
+		return fmt.Errorf("the vault %s belongs to nobody, since its owner was removed; an administrator gives it to somebody by PUT /%[1]s/_vault", f.database)
+	case vault.Owner != d.owner:
+		return fmt.Errorf("the vault %s belongs to %s", f.database, printable(vault.Owner))
+	case d.owner != d.user && vault.Shares[d.user] != "write":
+		return fmt.Errorf("the vault %s is not shared with %s for writing, which LiveSync needs; 'parlor vault share' does that", f.database, printable(d.user))
+	}
+	return nil
+}
+
+// ask gets JSON.
+func (c *client) ask(ctx context.Context, path string, into any) error {
+	answer, err := c.get(ctx, http.MethodGet, path, "")
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(answer, into)
+}
+
+// databasePath is a database's name as a segment of a path.
+func databasePath(name string) string { return strings.ReplaceAll(url.PathEscape(name), "+", "%2B") }
+
+// addPasswordless makes a user who can sign in by devices only, until 'parlor user passwd' gives a password.
+func (c *client) addPasswordless(ctx context.Context, name string) error {
+	doc, err := json.Marshal(struct {
+		Name  string   `json:"name"`
+		Type  string   `json:"type"`
+		Roles []string `json:"roles"`
+	}{name, "user", []string{}})
+	if err != nil {
+		return err
+	}
+	_, err = c.get(ctx, http.MethodPut, userPath(name), string(doc))
+	return err
+}
+
+// addVault makes a vault, or gives a database that is none to an owner.
+func (c *client) addVault(ctx context.Context, f *foundVault, owner string) error {
+	if !f.exists {
+		_, err := c.get(ctx, http.MethodPut, "/"+databasePath(f.database)+"?"+url.Values{"owner": {owner}}.Encode(), "")
+		return err
+	}
+	body, err := json.Marshal(struct {
+		Owner string `json:"owner"`
+	}{owner})
+	if err != nil {
+		return err
+	}
+	_, err = c.get(ctx, http.MethodPut, "/"+databasePath(f.database)+"/_vault", string(body))
+	return err
+}
+
+// credential is an access token or a device's key, as /_tokens lists it.
+type credential struct {
+	ID        string   `json:"id"`
+	Label     string   `json:"label"`
+	Databases []string `json:"databases"`
+}
+
+// credentials lists all that a user has.
+func (c *client) credentials(ctx context.Context, user string) ([]credential, error) {
+	var all []credential
+	for after := ""; ; {
+		query := url.Values{"user": {user}}
+		if after != "" {
+			query.Set("after", after)
+		}
+		var page struct {
+			Tokens []credential `json:"tokens"`
+			Next   string       `json:"next"` // null on the last page
+		}
+		if err := c.ask(ctx, "/_tokens?"+query.Encode(), &page); err != nil {
+			return nil, err
+		}
+		all = append(all, page.Tokens...)
+		if page.Next == "" || page.Next == after {
+			return all, nil
+		}
+		after = page.Next
+	}
+}
+
+// credentialRequest is what POST /_tokens is sent.
+type credentialRequest struct {
+	User      string   `json:"user"`
+	Label     string   `json:"label"`
+	Databases []string `json:"databases"`
+	ExpiresIn int64    `json:"expires_in,omitzero"` // seconds
+	Type      string   `json:"type"`
+	Algorithm string   `json:"algorithm,omitzero"`
+	PublicKey string   `json:"public_key,omitzero"`
+}
+
+// addCredential makes the device's credential and returns it with its id. Of a key pair the server learns the public half only.
+func (c *client) addCredential(ctx context.Context, d *newDevice, f *foundVault) (livesync.Device, string, error) {
+	ask := credentialRequest{
+		User: d.user, Label: d.label, Databases: []string{f.database}, ExpiresIn: int64(d.lifetime / time.Second), Type: "password",
+	}
+	private := ""
+	if d.algorithm != "" {
+		ask.Type, ask.Algorithm = "key", d.algorithm
+		made, public, err := livesync.GenerateKey(d.algorithm)
+		if err != nil {
+			return livesync.Device{}, "", err
+		}
+		if public != "" {
+			private, ask.PublicKey = made, public
+		}
+	}
+	body, err := json.Marshal(ask)
+	if err != nil {
+		return livesync.Device{}, "", err
+	}
+	answer, err := c.get(ctx, http.MethodPost, "/_tokens", string(body))
+	var made struct {
+		ID      string `json:"id"`
+		Token   string `json:"token"`
+		Private string `json:"private_key"`
+	}
+	if err == nil {
+		err = json.Unmarshal(answer, &made, jsontext.AllowDuplicateNames(true))
+	}
+	if private == "" {
+		private = made.Private
+	}
+	device := livesync.Device{User: d.user, Password: made.Token}
+	if d.algorithm != "" {
+		device.Key, device.Password = &livesync.DeviceKey{ID: made.ID, Algorithm: d.algorithm, Private: private}, ""
+	}
+	var refused *answerError
+	switch {
+	case errors.As(err, &refused):
+		return livesync.Device{}, "", err
+	case err == nil && (made.ID == "" || d.algorithm == "" && made.Token == "" || d.algorithm != "" && private == ""):
+		err = errors.New("the server's answer holds no credential")
+	}
+	if err != nil {
+		return livesync.Device{}, "", errors.Join(err, c.revokeUnknown(ctx, d, f))
+	}
+	return device, made.ID, nil
+}
+
+// revokeTime bounds the revoking of what nobody has, which goes on when the command is interrupted.
+const revokeTime = 15 * time.Second
+
+// revoke ends a credential that was not handed out.
+func (c *client) revoke(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeTime)
+	defer cancel()
+	if _, err := c.get(ctx, http.MethodDelete, "/_tokens/"+url.PathEscape(id), ""); err != nil && !isStatus(err, http.StatusNotFound) {
+		return fmt.Errorf("the credential %s was made, and nobody has it, but it could not be revoked; 'parlor token revoke %[1]s' does that: %w", id, err)
+	}
+	return nil
+}
+
+// revokeUnknown ends what was made, if anything was, by a request whose answer was lost.
+func (c *client) revokeUnknown(ctx context.Context, d *newDevice, f *foundVault) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeTime)
+	defer cancel()
+	now, err := c.credentials(ctx, d.user)
+	if err != nil {
+		return fmt.Errorf("it is not known whether a credential of the device %s was made; 'parlor token list' shows it, and it is to be revoked: %w", printable(d.label), err)
+	}
+	var failed []error
+	for _, t := range now {
+		before := slices.ContainsFunc(f.tokens, func(old credential) bool { return old.ID == t.ID })
+		if !before && t.Label == d.label && slices.Equal(t.Databases, []string{f.database}) {
+			failed = append(failed, c.revoke(ctx, t.ID))
+		}
+	}
+	return errors.Join(failed...)
+}
