@@ -39,7 +39,7 @@ type records[T any] struct {
 	state  State
 	prefix string                      // "KIND/"
 	index  string                      // "KIND-user/"
-	finish func(id string, v *T) error // completes what was read; nil: there is nothing to complete
+	finish func(id string, v *T) error // completes what was read, or says why it cannot be used
 	cache  *otter.Cache[recordKey, *kept[T]]
 
 	mu      sync.Mutex // orders what is put into the cache with what is dropped from it
@@ -152,7 +152,7 @@ func (s *records[T]) load(ctx context.Context, id string) (*kept[T], error) {
 func (s *records[T]) parse(id string, r Record) (*kept[T], error) {
 	k := &kept[T]{id: id, version: r.Version, size: len(r.Body), value: new(T)}
 	err := json.Unmarshal(r.Body, k.value)
-	if err == nil && s.finish != nil {
+	if err == nil {
 		err = s.finish(id, k.value)
 	}
 	if err != nil {

@@ -21,7 +21,10 @@ func TestEnd(t *testing.T) {
 	token := request{auth.Identity{Name: "anna", Method: "jwt", Credential: "ec:phone"}, "notes"}
 	other := request{auth.Identity{Name: "bob", Method: "jwt", Credential: "ec:desk"}, "notes"}
 	nobody := request{auth.Identity{}, "public"}
-	requests := []request{session, token, other, nobody}
+	tracked := request{auth.Identity{Name: "carl", Method: "cookie", Credential: "session:x", Provider: "clinic", Roles: []string{"a", "b"}, Granted: []string{"b"}}, "forms"}
+	issued := request{auth.Identity{Name: "carl", Method: "jwt", Credential: "k1", Provider: "clinic"}, "forms"}
+	narrow := request{auth.Identity{Name: "dora", Method: "jwt", Credential: "token:y", Scope: &auth.Scope{Databases: []string{"forms"}}}, "forms"}
+	requests := []request{session, token, other, nobody, tracked, issued, narrow}
 	tests := []struct {
 		name  string
 		match auth.Match
@@ -30,7 +33,14 @@ func TestEnd(t *testing.T) {
 		{"user deleted", auth.Match{User: "anna"}, []request{session, token}},
 		{"password changed", auth.Match{User: "anna", Local: true}, []request{session}},
 		{"key removed", auth.Match{Method: "jwt", Credential: "ec:desk"}, []request{other}},
-		{"method removed", auth.Match{Method: "jwt"}, []request{token, other}},
+		{"method removed", auth.Match{Method: "jwt"}, []request{token, other, issued, narrow}},
+		{"provider removed", auth.Match{Provider: "clinic"}, []request{tracked, issued}},
+		{"provider's bearer tokens", auth.Match{Provider: "clinic", Method: "jwt"}, []request{issued}},
+		{"another provider", auth.Match{Provider: "clinics"}, nil},
+		{"session ended", auth.Match{Credential: "session:x"}, []request{tracked}},
+		{"the part of a handle", auth.Match{Credential: "session:"}, nil},
+		{"access token revoked", auth.Match{Credential: "token:y"}, []request{narrow}},
+		{"password of whom a provider vouches for", auth.Match{User: "carl", Local: true}, nil},
 		{"user on a database", auth.Match{User: "anna", Database: "public"}, nil},
 		{"database deleted", auth.Match{Database: "notes"}, []request{session, token, other}},
 		{"nobody of that name", auth.Match{User: "ann"}, nil},

@@ -57,7 +57,7 @@ type Session struct {
 	Roles     []string   `json:"roles,omitempty"`   // of a Local session the directory's, now; of others as they were when it was made, without lost Granted
 	Granted   []string   `json:"granted,omitempty"` // those of Roles that the directory gave; the session loses them with the user
 	Scope     *Scope     `json:"scope,omitempty"`
-	Local     bool       `json:"local,omitempty"`    // roles come from the directory at each request, and a new password ends the session
+	Local     bool       `json:"local,omitzero"`     // roles come from the directory at each request, and a new password ends the session
 	Method    string     `json:"method"`             // what the session was traded for: "default", "jwt", "oidc", "proxy", …
 	Provider  string     `json:"provider,omitempty"` // the issuer's or provider's name in the settings, "" for none
 	Subject   string     `json:"subject,omitempty"`  // the provider's sub, for its logout; "" for none
@@ -69,7 +69,7 @@ type Session struct {
 	Address   netip.Addr `json:"address,omitzero"` // where it was last used from, as LastUsed; before that, where it was made
 	UserAgent string     `json:"user_agent,omitempty"`
 	Label     string     `json:"label,omitempty"`
-	OneTime   bool       `json:"one_time,omitempty"`
+	OneTime   bool       `json:"one_time,omitzero"`
 }
 
 // NewSession is what a session is made of. Who's Name, Roles, Granted, Scope, Local, Method, Provider and Expires are taken over.
@@ -118,7 +118,7 @@ var errNoSessions = errors.New("sessions are not configured")
 func NewSessions(state State, users Users, revocations *Revocations) *Sessions {
 	s := &Sessions{
 		users: users, revocations: revocations, notes: newBacklog(),
-		kept: newRecords(state, "session", func(id string, v *storedSession) error { v.ID, v.credential = id, "session:"+id; return nil }),
+		kept: newRecords(state, "session", finishSession),
 	}
 	s.unwatch = state.Watch(s.kept.changed)
 	return s
@@ -237,13 +237,24 @@ func (s *Sessions) redeem(ctx context.Context, k *kept[storedSession]) error {
 // storedSession is a session as a State keeps it.
 type storedSession struct {
 	Session
-	Renewed time.Time `json:"renewed"`         // when Expires was set
-	Fixed   bool      `json:"fixed,omitempty"` // it does not slide
-	Known   bool      `json:"known,omitempty"` // its user was in the directory
-	Salt    string    `json:"salt,omitempty"`  // of a Local session: the fingerprint of the password's salt
+	Renewed time.Time `json:"renewed"`        // when Expires was set
+	Fixed   bool      `json:"fixed,omitzero"` // it does not slide
+	Known   bool      `json:"known,omitzero"` // its user was in the directory
+	Salt    string    `json:"salt,omitempty"` // of a Local session: the fingerprint of the password's salt
 
 	credential string
 }
+
+// finishSession completes a session that was read. One of nobody's is none.
+func finishSession(id string, v *storedSession) error {
+	if v.ID, v.credential = id, "session:"+id; v.User == "" {
+		return errNobodys
+	}
+	return nil
+}
+
+// errNobodys is a record that has lost its user.
+var errNobodys = errors.New("the record has no user")
 
 // saltPrint is a fingerprint of a password's salt: what it was is nobody's business.
 func saltPrint(salt string) string {

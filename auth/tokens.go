@@ -74,7 +74,7 @@ type storedToken struct {
 func NewTokens(state State, users Users, revocations *Revocations, o TokenOptions) *Tokens {
 	t := &Tokens{
 		users: users, revocations: revocations, notes: newBacklog(),
-		access: newRecords(state, "token", func(id string, v *storedToken) error { v.ID, v.credential = id, "token:"+id; return nil }),
+		access: newRecords(state, "token", finishToken),
 		keys:   newRecords(state, "device", finishKey),
 	}
 	t.Configure(o)
@@ -85,9 +85,20 @@ func NewTokens(state State, users Users, revocations *Revocations, o TokenOption
 	return t
 }
 
+// finishToken completes a token that was read. One of nobody's is none.
+func finishToken(id string, v *storedToken) error {
+	if v.ID, v.credential = id, credentialOf(id); v.User == "" {
+		return errNobodys
+	}
+	return nil
+}
+
 // finishKey completes a device's key that was read.
-func finishKey(id string, v *storedToken) (err error) {
-	v.ID, v.credential = id, "device:"+id
+func finishKey(id string, v *storedToken) error {
+	if err := finishToken(id, v); err != nil {
+		return err
+	}
+	var err error
 	v.public, err = verifyingKey(v.Algorithm, v.PublicKey, v.Secret)
 	return err
 }
