@@ -1,6 +1,7 @@
 package oidc
 
 import (
+	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
@@ -203,4 +204,39 @@ func TestKeysAreAway(t *testing.T) {
 		_, err := a.end(t, a.answer(t, a.begin(t, Start{})))
 		refused(t, name, err, 503)
 	}
+}
+
+// FuzzReadClaims asserts that go-oidc, which reads with encoding/json, and this package read the same claims out of what is taken.
+func FuzzReadClaims(f *testing.F) {
+	f.Add([]byte(`{"sub":"anna","nonce":"n","sid":"s","jti":"j","azp":"client"}`))
+	f.Add([]byte(`{"sub":"anna","SUB":"root"}`))
+	f.Add([]byte(`{"sub":"anna","\u017fub":"root"}`))
+	f.Add([]byte(`{"sub":"anna","sub":"root"}`))
+	f.Add([]byte(`{"sub":"\ud800"}`))
+	f.Add([]byte("{\"sub\":\"\xff\"}"))
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		ours, err := readClaims(payload)
+		if err != nil {
+			return
+		}
+		var theirs struct {
+			Subject string  `json:"sub"`
+			Nonce   *string `json:"nonce"`
+			Party   *string `json:"azp"`
+			SID     string  `json:"sid"`
+			ID      string  `json:"jti"`
+		}
+		if err := json.Unmarshal(payload, &theirs); err != nil {
+			t.Fatalf("%s: taken here alone: %v", payload, err)
+		}
+		text := func(p *string) string {
+			if p == nil {
+				return "<nil>"
+			}
+			return *p
+		}
+		if ours.Subject != theirs.Subject || ours.SID != theirs.SID || ours.ID != theirs.ID || text(ours.Nonce) != text(theirs.Nonce) || text(ours.Party) != text(theirs.Party) {
+			t.Errorf("%s: %+v here, %+v there", payload, ours, theirs)
+		}
+	})
 }

@@ -239,6 +239,33 @@ func TestTabs(t *testing.T) {
 	}
 }
 
+func TestPendingLogin(t *testing.T) {
+	t.Parallel()
+	a := newAt(t, authtest.ProviderOptions{}, nil)
+	if a.Pending(nil) || a.Pending([]*http.Cookie{{Name: "__Secure-parlor_oidc_corp_0", Value: "x"}}) {
+		t.Error("a browser without a login has one")
+	}
+	a.begin(t, Start{})
+	if !a.Pending(a.browser) {
+		t.Error("a browser with a login has none")
+	}
+}
+
+// TestWhatALoginPageShows are the options as they come out.
+func TestWhatALoginPageShows(t *testing.T) {
+	t.Parallel()
+	a := newAt(t, authtest.ProviderOptions{}, nil)
+	if a.Name() != "corp" || a.Label() != "corp" || a.Order() != 0 || !a.SessionAllowed() || a.CallbackURL() != "" {
+		t.Errorf("usually: %q %q %d %v %q", a.Name(), a.Label(), a.Order(), a.SessionAllowed(), a.CallbackURL())
+	}
+	p := a.provider(t, func(o *ProviderOptions) {
+		o.Label, o.Order, o.NoSession, o.CallbackURL = "Corporation", 2, true, callbackURL
+	})
+	if p.Label() != "Corporation" || p.Order() != 2 || p.SessionAllowed() || p.CallbackURL() != callbackURL {
+		t.Errorf("as set: %q %d %v %q", p.Label(), p.Order(), p.SessionAllowed(), p.CallbackURL())
+	}
+}
+
 func TestOptionsThatCannotBeMeant(t *testing.T) {
 	t.Parallel()
 	a := newAt(t, authtest.ProviderOptions{}, nil)
