@@ -63,7 +63,7 @@ func (ls *loginServer) configure(mapping oidc.Mapping, change func(*oidc.Provide
 		ls.sessions = auth.NewSessions(new(auth.MemoryState), ls.s.users, ls.s.revocations)
 		ls.t.Cleanup(ls.sessions.Close)
 	}
-	if err := ls.sessions.Configure(auth.SessionOptions{Timeout: time.Hour, Providers: []string{"idp"}, Alias: gatewayCookie, Now: ls.now}); err != nil {
+	if err := ls.sessions.Configure(auth.SessionOptions{Timeout: time.Hour, Providers: []string{"idp"}, Alias: SyncGatewayCookie, Now: ls.now}); err != nil {
 		ls.t.Fatal(err)
 	}
 	client := oidc.NewClient(oidc.ClientOptions{Insecure: true, AllowPrivate: true})

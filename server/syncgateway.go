@@ -15,8 +15,8 @@ import (
 // texts. A database has no users of its own here: a session is the server's, only its cookie is sent to one database alone.
 // docs/sync-gateway.md says what differs.
 
-// gatewayCookie is the name of Sync Gateway's session cookie.
-const gatewayCookie = "SyncGatewaySession"
+// SyncGatewayCookie is the name of Sync Gateway's session cookie: with [parlor] sync_gateway_api the Alias of auth.Sessions must be the same.
+const SyncGatewayCookie = "SyncGatewaySession"
 
 // gatewayRoutes are the paths below /{db} that Sync Gateway has and CouchDB has not.
 func gatewayRoutes() []endpoint {
@@ -92,7 +92,7 @@ func (r *request) gatewayPath() string {
 
 // gatewaySetCookie limits a Set-Cookie header of Sync Gateway's cookie to the database of the request; other cookies stay as they are.
 func (r *request) gatewaySetCookie(header string) string {
-	if !strings.HasPrefix(header, gatewayCookie+"=") {
+	if !strings.HasPrefix(header, SyncGatewayCookie+"=") {
 		return header
 	}
 	return strings.Replace(header, "; Path=/;", "; Path="+r.gatewayPath()+";", 1)
@@ -240,7 +240,7 @@ func (s *Server) gatewayCreate(r *request, n auth.NewSession) (secret string, er
 	}
 	s.audit(r, "session began", "method", made.Method, "provider", made.Provider, "user", made.User, "session", made.ID)
 	if !n.OneTime {
-		cookie := r.set.sessions.Cookie(gatewayCookie, secret, &made, r.publicScheme() == "https")
+		cookie := r.set.sessions.Cookie(SyncGatewayCookie, secret, &made, r.publicScheme() == "https")
 		r.w.Header().Set("Set-Cookie", r.gatewaySetCookie(cookie))
 	}
 	return secret, nil
@@ -302,7 +302,7 @@ func (s *Server) gatewayDeleteSession(r *request) error {
 	if err := s.endOwnSession(r); err != nil {
 		return err
 	}
-	r.w.Header().Add("Set-Cookie", r.gatewaySetCookie(r.set.sessions.Clear(gatewayCookie, r.publicScheme() == "https")))
+	r.w.Header().Add("Set-Cookie", r.gatewaySetCookie(r.set.sessions.Clear(SyncGatewayCookie, r.publicScheme() == "https")))
 	return r.empty(http.StatusOK)
 }
 

@@ -90,14 +90,14 @@ func TestGatewaySession(t *testing.T) {
 	} {
 		got := b.visit("POST", "/db/_session", c.body, c.header...)
 		got.is(t, c.what, c.status, c.answer)
-		if got.cookieOf(gatewayCookie) != "" || got.Get("WWW-Authenticate") != "" {
+		if got.cookieOf(SyncGatewayCookie) != "" || got.Get("WWW-Authenticate") != "" {
 			t.Errorf("%s: %v", c.what, got.Header)
 		}
 	}
 
 	got := b.visit("POST", "/db/_session", `{"name":"ann","password":"pw"}`, "X-Forwarded-Proto", "https")
 	got.is(t, "login", 200, gatewayAnn)
-	if cookie := got.cookieOf(gatewayCookie); !strings.Contains(cookie, "; Path=/db; HttpOnly") || !strings.Contains(cookie, "; Secure") || got.cookieOf(auth.CookieName) != "" {
+	if cookie := got.cookieOf(SyncGatewayCookie); !strings.Contains(cookie, "; Path=/db; HttpOnly") || !strings.Contains(cookie, "; Secure") || got.cookieOf(auth.CookieName) != "" {
 		t.Errorf("the cookie is %s", cookie)
 	}
 	b.visit("POST", "/db/_session", `{"name":"ann","password":"pw"}`)
@@ -115,13 +115,13 @@ func TestGatewaySession(t *testing.T) {
 	}
 
 	ls.ahead.Store(int64(30 * time.Minute))
-	renewed := b.visit("GET", "/db/_session", "", "X-Forwarded-Proto", "https").cookieOf(gatewayCookie)
+	renewed := b.visit("GET", "/db/_session", "", "X-Forwarded-Proto", "https").cookieOf(SyncGatewayCookie)
 	if !strings.Contains(renewed, "; Path=/db; HttpOnly") {
 		t.Errorf("the renewed cookie is %q", renewed)
 	}
 	got = b.visit("DELETE", "/db/_session", "")
 	got.is(t, "logout", 200, "")
-	if cookie := got.cookieOf(gatewayCookie); !strings.Contains(cookie, "; Path=/db;") || !strings.Contains(cookie, "Max-Age=0") {
+	if cookie := got.cookieOf(SyncGatewayCookie); !strings.Contains(cookie, "; Path=/db;") || !strings.Contains(cookie, "Max-Age=0") {
 		t.Errorf("the cookie that is forgotten is %q", cookie)
 	}
 	b.visit("GET", "/db/_session", "").is(t, "afterwards", 200, gatewayNobody)
@@ -181,10 +181,10 @@ func TestGatewayOneTime(t *testing.T) {
 	} {
 		got := try()
 		decode(t, got.body, &told)
-		if got.status != 200 || told.One_Time_Session_ID == "" || got.cookieOf(gatewayCookie) != "" {
+		if got.status != 200 || told.One_Time_Session_ID == "" || got.cookieOf(SyncGatewayCookie) != "" {
 			t.Fatalf("%s: %d %s %v", what, got.status, got.body, got.Header)
 		}
-		cookie := []string{"Cookie", gatewayCookie + "=" + told.One_Time_Session_ID}
+		cookie := []string{"Cookie", SyncGatewayCookie + "=" + told.One_Time_Session_ID}
 		if what == "Basic" {
 			// It does not become a session that lasts.
 			ls.browser().visit("POST", "/db/_session", "", cookie...).is(t, "traded", 401, `{"error":"Unauthorized","reason":"Session Invalid"}`)
@@ -193,7 +193,7 @@ func TestGatewayOneTime(t *testing.T) {
 		ls.browser().visit("GET", "/db/_session", "", cookie...).is(t, what+" used", 200, gatewayAnn)
 		ls.browser().visit("GET", "/db/_session", "", cookie...).is(t, what+" used twice", 200, gatewayNobody)
 	}
-	if got := ls.browser().visit("POST", "/db/_session?one_time=1", `{"name":"ann","password":"pw"}`); got.cookieOf(gatewayCookie) == "" {
+	if got := ls.browser().visit("POST", "/db/_session?one_time=1", `{"name":"ann","password":"pw"}`); got.cookieOf(SyncGatewayCookie) == "" {
 		t.Errorf("one_time=1: %d %s", got.status, got.body)
 	}
 }
@@ -226,7 +226,7 @@ func TestGatewayAdminSessions(t *testing.T) {
 		t.Helper()
 		got := b.visit("POST", "/db/_session", body, admin...)
 		decode(t, got.body, &m)
-		if got.status != 200 || m.Session_ID == "" || m.Cookie_Name != gatewayCookie || len(got.Values("Set-Cookie")) > 0 {
+		if got.status != 200 || m.Session_ID == "" || m.Cookie_Name != SyncGatewayCookie || len(got.Values("Set-Cookie")) > 0 {
 			t.Fatalf("%s: %d %s %v", body, got.status, got.body, got.Header)
 		}
 		return m
@@ -238,7 +238,7 @@ func TestGatewayAdminSessions(t *testing.T) {
 	if expires, err := time.Parse(time.RFC3339, makeOne(`{"name":"bob"}`).Expires); err != nil || time.Until(expires) < 23*time.Hour {
 		t.Errorf("without ttl it expires at %s", expires)
 	}
-	cookie := []string{"Cookie", gatewayCookie + "=" + one.Session_ID}
+	cookie := []string{"Cookie", SyncGatewayCookie + "=" + one.Session_ID}
 	b.visit("GET", "/db/_session", "", cookie...).is(t, "used", 200, gatewayAnn)
 	b.visit("GET", "/db/_session/"+one.Session_ID, "", admin...).is(t, "looked up", 200, gatewayAnn)
 	b.visit("GET", "/db/_session/nothing", "", admin...).is(t, "unknown", 404, `{"error":"not_found","reason":"missing"}`)
@@ -384,8 +384,8 @@ func TestGatewayLogin(t *testing.T) {
 	got := b.login("/db/_oidc?offline=true")
 	var told struct{ ID_Token, Refresh_Token, Session_ID, Name string }
 	decode(t, got.body, &told)
-	if got.status != 200 || told.ID_Token == "" || told.Refresh_Token == "" || told.Name != "ann" || !strings.HasPrefix(got.cookieOf(gatewayCookie), gatewayCookie+"="+told.Session_ID+";") ||
-		!strings.Contains(got.cookieOf(gatewayCookie), "; Path=/db;") || got.Get("Cache-Control") != "no-store" || strings.Contains(got.body, "access_token") {
+	if got.status != 200 || told.ID_Token == "" || told.Refresh_Token == "" || told.Name != "ann" || !strings.HasPrefix(got.cookieOf(SyncGatewayCookie), SyncGatewayCookie+"="+told.Session_ID+";") ||
+		!strings.Contains(got.cookieOf(SyncGatewayCookie), "; Path=/db;") || got.Get("Cache-Control") != "no-store" || strings.Contains(got.body, "access_token") {
 		t.Fatalf("%d %s %v", got.status, got.body, got.Header)
 	}
 	b.visit("GET", "/db/_session", "").is(t, "the session", 200, gatewayAnn)
@@ -442,7 +442,7 @@ func TestGatewayDisableSession(t *testing.T) {
 	t.Parallel()
 	ls := newGateway(t, func(o *oidc.ProviderOptions) { o.NoSession = true })
 	got := ls.browser().login("/db/_oidc")
-	if got.status != 200 || got.cookieOf(gatewayCookie) != "" || strings.Contains(got.body, "session_id") || !strings.Contains(got.body, `"name":"ann"`) {
+	if got.status != 200 || got.cookieOf(SyncGatewayCookie) != "" || strings.Contains(got.body, "session_id") || !strings.Contains(got.body, `"name":"ann"`) {
 		t.Errorf("%d %s %v", got.status, got.body, got.Header)
 	}
 }

@@ -164,7 +164,7 @@ func (s *Server) gatewayLoggedIn(r *request, p *oidc.Provider, out *oidc.Outcome
 		if err != nil {
 			return err
 		}
-		r.w.Header().Add("Set-Cookie", r.gatewaySetCookie(r.set.sessions.Cookie(gatewayCookie, secret, &made, secure)))
+		r.w.Header().Add("Set-Cookie", r.gatewaySetCookie(r.set.sessions.Cookie(SyncGatewayCookie, secret, &made, secure)))
 		body = appendString(append(body, `,"session_id":`...), secret)
 	}
 	return r.send(http.StatusOK, append(appendString(append(body, `,"name":`...), out.Who.Name), '}'))

@@ -50,7 +50,7 @@ func (s *Server) gatewayMakeSession(r *request, form *gatewayForm) error {
 	s.audit(r, "session began", "method", made.Method, "user", made.User, "session", made.ID)
 	body := appendString([]byte(`{"session_id":`), secret)
 	body = appendString(append(body, `,"expires":`...), made.Expires.UTC().Format(time.RFC3339))
-	return r.send(http.StatusOK, append(appendString(append(body, `,"cookie_name":`...), gatewayCookie), '}'))
+	return r.send(http.StatusOK, append(appendString(append(body, `,"cookie_name":`...), SyncGatewayCookie), '}'))
 }
 
 // gatewayLookUpSession says whose a session is. It does not use it.

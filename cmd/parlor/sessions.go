@@ -45,6 +45,9 @@ func readSessions(s *config.Snapshot, c auth.CookieOptions, p *server.Proxies) (
 		Client:      p.Client,
 		Now:         c.Now,
 	}
+	if s.Bool(false, "sync_gateway_api", "parlor") {
+		plan.options.Alias = server.SyncGatewayCookie
+	}
 	return plan, nil
 }
 
