@@ -312,10 +312,8 @@ func stillGranted(v *storedSession, u *User) (roles, granted []string) {
 
 // used renews a session when it is time, or else notes that it was used.
 func (s *Sessions) used(r *http.Request, c *sessionSettings, k *kept[storedSession], cookie, secret string, now time.Time, id *Identity) {
-	next := *k.value
-	next.LastUsed, next.Address = now.UTC().Truncate(time.Second), c.Client(r)
-	expires := bounded(now.Add(c.Timeout), next.Limit)
-	slides := !next.Fixed && expires.After(id.Expires)
+	expires := bounded(now.Add(c.Timeout), k.value.Limit)
+	slides := !k.value.Fixed && expires.After(id.Expires)
 	left := id.Expires.Unix() - now.Unix()
 	renews := slides && left*10 < int64(c.Timeout/time.Second)*9
 	if !renews && (now.Sub(k.value.LastUsed) < noteEvery || slides && c.Timeout/10 <= noteEvery) {
@@ -325,17 +323,31 @@ func (s *Sessions) used(r *http.Request, c *sessionSettings, k *kept[storedSessi
 		return // another request is about it
 	}
 	if !renews {
-		if !s.notes.add(func(ctx context.Context) { s.write(ctx, k, &next) }) {
-			k.writing.Store(false)
-		}
+		s.note(k, now, c.Client(r))
 		return
 	}
+	next := k.value.usedAt(now, c.Client(r))
 	next.Renewed, next.Expires = now.UTC(), expires.UTC()
 	// A session that cannot be renewed, because it has ended meanwhile or the disk is full, is good for this request as it was.
-	if s.write(r.Context(), k, &next) {
+	if s.write(r.Context(), k, next) {
 		id.Expires = next.Expires
 		id.SetCookie = c.attributes.set(cookie, secret, expires, expires.Sub(now), c.Secure(r))
 	}
+}
+
+// note writes down that a session was used, when there is time for it.
+func (s *Sessions) note(k *kept[storedSession], now time.Time, client netip.Addr) {
+	next := k.value.usedAt(now, client)
+	if !s.notes.add(func(ctx context.Context) { s.write(ctx, k, next) }) {
+		k.writing.Store(false)
+	}
+}
+
+// usedAt is the successor of a session that was used.
+func (v *storedSession) usedAt(now time.Time, client netip.Addr) *storedSession {
+	next := *v
+	next.LastUsed, next.Address = now.UTC().Truncate(time.Second), client
+	return &next
 }
 
 // write stores a session's successor unless it has changed or ended.
