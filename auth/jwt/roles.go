@@ -36,19 +36,6 @@ func ParsePath(text string) (Path, error) {
 	}
 }
 
-// Find returns the value that is there in a JSON object, nil when there is none.
-func (p Path) Find(claims jsontext.Value) jsontext.Value {
-	if len(p) == 0 {
-		return nil
-	}
-	o, err := parseObject(claims)
-	if err != nil {
-		return nil
-	}
-	v, _ := p.find(o)
-	return v
-}
-
 // find fails with CouchDB's words for what is not there. The Path is not empty.
 func (p Path) find(claims object) (jsontext.Value, error) {
 	for _, name := range p[:len(p)-1] {

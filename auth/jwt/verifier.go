@@ -54,6 +54,27 @@ type Verified struct {
 	Algorithm string         // the header's alg
 	Expires   time.Time      // exp and the leeway, as in an Identity
 	Claims    jsontext.Value // the payload, one JSON object without duplicate members
+
+	members object // of Claims; nil when nobody has taken it apart yet
+}
+
+// Claim returns the value at a path in Claims, nil when there is none.
+func (v *Verified) Claim(path Path) jsontext.Value {
+	members := v.members
+	if members == nil {
+		var err error
+		if members, err = parseObject(v.Claims); err != nil {
+			return nil
+		}
+	}
+	if len(path) == 0 {
+		return nil
+	}
+	found, err := path.find(members)
+	if err != nil {
+		return nil
+	}
+	return found
 }
 
 // Verifier checks the tokens of one issuer, as strictly as Bearer does. It remembers what verified as Bearer does, but no longer than its key is
@@ -195,7 +216,7 @@ func (v *Verifier) verify(ctx context.Context, token string, now int64, said *cl
 	if err != nil {
 		return nil, refuse(http.StatusBadRequest, malformed)
 	}
-	t := Verified{Subject: sub, KeyID: h.given(), Algorithm: h.algName, Expires: v.rules.expires(exp), Claims: data}
+	t := Verified{Subject: sub, KeyID: h.given(), Algorithm: h.algName, Expires: v.rules.expires(exp), Claims: data, members: claims}
 	return &fromOutside{t, exp, nbf, key}, nil
 }
 

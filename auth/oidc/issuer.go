@@ -2,6 +2,7 @@ package oidc
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"math"
@@ -11,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/maypok86/otter/v2"
 
 	"github.com/parlordb/parlor/auth"
 	"github.com/parlordb/parlor/auth/jwt"
@@ -118,12 +121,23 @@ func unreachable(err error) error {
 // concurrent use.
 type Issuers struct {
 	byIssuer map[string][]*Issuer
+	// chosen remembers whose a token is (nil: nobody's here), which depends on nothing but the token: it is read at each request with it.
+	chosen *otter.Cache[[sha256.Size]byte, *Issuer]
 }
+
+const (
+	maxChosen = 10_000
+	maxToken  = 32 << 10 // longer ones are no tokens to jwt.Peek either
+)
 
 // NewIssuers fails where two of the list claim the same tokens (one issuer, one audience), and where two issuers could give one name to two people: because they have the same Name
 // or because, with Allow, their names may be the same.
 func NewIssuers(list []*Issuer) (*Issuers, error) {
-	m := &Issuers{byIssuer: make(map[string][]*Issuer)}
+	m := &Issuers{
+		byIssuer: make(map[string][]*Issuer),
+		// Its upkeep is done by whoever calls: it needs no goroutine.
+		chosen: otter.Must(&otter.Options[[sha256.Size]byte, *Issuer]{MaximumSize: maxChosen, Executor: func(f func()) { f() }}),
+	}
 	for n, i := range list {
 		for _, other := range list[:n] {
 			if err := i.collides(other); err != nil {
@@ -163,16 +177,35 @@ func (m *Issuers) Authenticate(r *http.Request) (auth.Identity, error) {
 		return auth.Identity{}, auth.ErrNoCredentials
 	}
 	token, ok := auth.Credentials(r.Header, "Bearer ")
-	if !ok {
+	if !ok || len(token) > maxToken {
 		return auth.Identity{}, auth.ErrNoCredentials
+	}
+	i, err := m.choose(token)
+	if err != nil {
+		return auth.Identity{}, err
+	}
+	return i.authenticate(r, token)
+}
+
+// choose returns who judges a token, auth.ErrNoCredentials for one that is not of a configured issuer, or the refusal of one that is meant for nobody here.
+func (m *Issuers) choose(token string) (*Issuer, error) {
+	var stack [1024]byte
+	hash := sha256.Sum256(append(stack[:0], token...))
+	if i, ok := m.chosen.GetIfPresent(hash); ok {
+		if i == nil {
+			return nil, auth.ErrNoCredentials
+		}
+		return i, nil
 	}
 	issuer, audience, kid, ok := jwt.Peek(token)
 	if !ok || m.byIssuer[issuer] == nil {
-		return auth.Identity{}, auth.ErrNoCredentials
+		m.chosen.Set(hash, nil)
+		return nil, auth.ErrNoCredentials
 	}
 	for _, i := range m.byIssuer[issuer] {
 		if i.meant(audience) {
-			return i.authenticate(r, token)
+			m.chosen.Set(hash, i)
+			return i, nil
 		}
 	}
 	const reason = "Invalid aud claim"
@@ -180,7 +213,7 @@ func (m *Issuers) Authenticate(r *http.Request) (auth.Identity, error) {
 		Status: http.StatusUnauthorized, Kind: "unauthorized", Reason: reason,
 		Header: http.Header{"Www-Authenticate": {`Bearer error="invalid_token", error_description="` + reason + `"`}},
 	}
-	return auth.Identity{}, refusal.About("jwt", "", kid)
+	return nil, refusal.About("jwt", "", kid)
 }
 
 // Identify returns who a token that verified speaks of: Name, Roles, Granted, Provider, Expires; Credential is "issuer:NAME:kid". It links and registers as the
@@ -190,7 +223,7 @@ func (i *Issuer) Identify(ctx context.Context, token *jwt.Verified) (auth.Identi
 	name, err := i.nameOf(token)
 	if err == nil {
 		id.Name = name
-		id.Roles, err = i.rolesOf(token.Claims)
+		id.Roles, err = i.rolesOf(token)
 	}
 	var user *auth.User
 	if err == nil {

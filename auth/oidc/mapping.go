@@ -89,12 +89,15 @@ func (m *Mapping) prefix(provider string) (string, error) {
 
 // escapeName percent-encodes what might be misread in a name. Different values have different escaped names.
 func escapeName(value string) string {
+	// Letters, digits and the marks that letters of many scripts are made with.
+	plain := func(r rune) bool { return unicode.In(r, unicode.L, unicode.Nd, unicode.M) || strings.ContainsRune("-_.~@+", r) }
+	if !strings.ContainsFunc(value, func(r rune) bool { return !plain(r) }) {
+		return value
+	}
 	var b strings.Builder
 	for value != "" {
 		r, size := utf8.DecodeRuneInString(value)
-		// Letters, digits and the marks that letters of many scripts are made with.
-		plain := unicode.In(r, unicode.L, unicode.Nd, unicode.M) || strings.ContainsRune("-_.~@+", r)
-		if plain && (r != utf8.RuneError || size > 1) {
+		if plain(r) {
 			b.WriteString(value[:size])
 		} else {
 			for _, c := range []byte(value[:size]) {
@@ -116,7 +119,7 @@ func (i *Issuer) nameOf(token *jwt.Verified) (string, error) {
 	claim, value := i.o.Mapping.UsernameClaim, token.Subject
 	if claim != "" {
 		var ok bool
-		if value, ok = nameValue(jwt.Path{claim}.Find(token.Claims)); !ok {
+		if value, ok = nameValue(token.Claim(jwt.Path{claim})); !ok {
 			return "", forbidden("The token's claim " + claim + ", which users are named by, is missing or is neither a string nor an integer")
 		}
 	}
@@ -200,17 +203,17 @@ func (i *Issuer) linked(ctx context.Context, user *auth.User, who auth.ForeignId
 
 // vouched refuses names that the provider repeats without having verified them: anyone can type in an address.
 func (i *Issuer) vouched(token *jwt.Verified) error {
-	if i.o.Mapping.UsernameClaim == "email" && string(jwt.Path{"email_verified"}.Find(token.Claims)) != "true" {
+	if i.o.Mapping.UsernameClaim == "email" && string(token.Claim(jwt.Path{"email_verified"})) != "true" {
 		return forbidden("The provider has not verified this user's e-mail address")
 	}
 	return nil
 }
 
 // rolesOf are the roles that a token gives.
-func (i *Issuer) rolesOf(claims jsontext.Value) ([]string, error) {
+func (i *Issuer) rolesOf(token *jwt.Verified) ([]string, error) {
 	m := &i.o.Mapping
 	roles := []string{}
-	v := i.roles.Find(claims)
+	v := token.Claim(i.roles)
 	if v == nil || v.Kind() == 'n' {
 		return roles, nil
 	}
@@ -222,11 +225,12 @@ func (i *Issuer) rolesOf(claims jsontext.Value) ([]string, error) {
 		return nil, forbidden("The token names too many roles")
 	}
 	for _, value := range values {
+		if value == "" {
+			continue
+		}
 		given := []string{m.RolesPrefix + value}
 		if m.RolesMap != nil {
 			given = m.RolesMap[value]
-		} else if value == "" {
-			continue
 		}
 		for _, role := range given {
 			if i.allows(role) && !slices.Contains(roles, role) {
