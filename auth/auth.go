@@ -14,8 +14,9 @@
 //
 // # Methods
 //
-// [Basic] is a name and password in each request, [Cookies] CouchDB's AuthSession cookie, [Proxy] the word of a server in front. Package auth/jwt has bearer
-// tokens, and a whole server that takes all of these as its example; package auth/oauth1 has signed requests. A Method
+// [Basic] is a name and password in each request, [Cookies] CouchDB's AuthSession cookie, [Sessions] the same cookie with the session kept on the server, [Proxy]
+// the word of a server in front. [Tokens] has access tokens that users make for their apps. Package auth/jwt has signed bearer
+// tokens, and a whole server that takes all of these as its example; package auth/oauth1 has signed requests. [First] makes one Method of several. A Method
 // of your own implements two functions; package auth/authtest tests its contract. [ErrNoCredentials] means "not mine, ask the
 // next"; every other error ends the request, so that a wrong password is never followed by a second try as someone else.
 //
@@ -28,6 +29,21 @@
 // with authtest.TestUsers. After any Method has succeeded, the Authenticator asks the directory whether that user is disabled. An
 // Identity that is [Identity.Local] signed in with something the directory itself keeps, and must still be in it; a token's subject need
 // not be.
+//
+// # Sessions and access tokens
+//
+// [Sessions] and [Tokens] keep what they make in a [State], by the hashes of secrets alone, so that it can be listed, and ended at any moment: what is ended is refused from
+// the next request on, and its feeds are cut. [MemoryState] is a State; a server over a database writes its own and tests it with authtest.TestState.
+//
+//	sessions := auth.NewSessions(state, users, revocations)
+//	defer sessions.Close()
+//	err := sessions.Configure(auth.SessionOptions{Timeout: time.Hour})
+//	…
+//	secret, made, err := sessions.Create(ctx, auth.NewSession{Who: id})    // after the password was checked
+//	w.Header().Set("Set-Cookie", sessions.Cookie("", secret, &made, true))
+//
+// A session has the rights of whoever signed in. An access token has a [Scope]: it never makes a server admin, and may be bound to some databases or to reading. Sweep,
+// of both, is to be called now and then.
 //
 // # Passwords
 //

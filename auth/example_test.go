@@ -1,6 +1,7 @@
 package auth_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log"
@@ -78,6 +79,71 @@ func ExampleCookies_Issue() {
 	id, err := cookies.Authenticate(r)
 	fmt.Println(w.Code, id.Name, id.Method, err)
 	// Output: 200 anna cookie <nil>
+}
+
+// A session that is kept can be listed and ended.
+func ExampleSessions() {
+	users, revocations := new(auth.Memory), new(auth.Revocations)
+	users.Put(auth.User{Name: "anna", Roles: []string{"editor"}})
+	sessions := auth.NewSessions(new(auth.MemoryState), users, revocations)
+	defer sessions.Close()
+	if err := sessions.Configure(auth.SessionOptions{SessionOnly: true}); err != nil {
+		log.Fatal(err)
+	}
+
+	ctx := context.Background()
+	who := auth.Identity{Name: "anna", Method: "default", Local: true} // her password was right
+	secret, made, err := sessions.Create(ctx, auth.NewSession{Who: who, Label: "phone"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(sessions.Cookie("", "…", &made, true))
+
+	r := httptest.NewRequest("GET", "/", nil)
+	r.AddCookie(&http.Cookie{Name: auth.CookieName, Value: secret})
+	id, err := sessions.Authenticate(r)
+	fmt.Println(id.Name, id.Roles, id.Method, err)
+
+	list, err := sessions.List(ctx, "anna", "", 10)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(list[0].Label, sessions.End(ctx, list[0].ID))
+	_, err = sessions.Authenticate(r)
+	fmt.Println(err)
+	// Output:
+	// AuthSession=…; Version=1; Secure; Path=/; HttpOnly
+	// anna [editor] cookie <nil>
+	// phone <nil>
+	// no credentials for this method
+}
+
+// An access token stands in for a password, for one app and for no more than it needs.
+func ExampleTokens() {
+	users := new(auth.Memory)
+	users.Put(auth.User{Name: "anna", Roles: []string{"editor"}})
+	tokens := auth.NewTokens(new(auth.MemoryState), users, new(auth.Revocations), auth.TokenOptions{})
+	defer tokens.Close()
+
+	ctx := context.Background()
+	secret, made, err := tokens.Create(ctx, auth.NewToken{User: "anna", Label: "backup", Scope: auth.Scope{Databases: []string{"notes"}}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	r := httptest.NewRequest("GET", "/", nil)
+	r.SetBasicAuth("anna", secret)
+	id, err := tokens.Basic().Authenticate(r)
+	fmt.Println(id.Name, id.Roles, id.Scope.Databases, err)
+	fmt.Println(id.Scope.Allows("notes", false), id.Scope.Allows("notes", true), id.Scope.Allows("letters", false))
+
+	fmt.Println(tokens.Revoke(ctx, made.ID))
+	_, err = tokens.Basic().Authenticate(r)
+	fmt.Println(err)
+	// Output:
+	// anna [editor] [notes] <nil>
+	// true false false
+	// <nil>
+	// unauthorized: Name or password is incorrect.
 }
 
 // A name and password in each request, without a browser's log-in window: the Method is used by itself.

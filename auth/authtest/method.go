@@ -1,4 +1,4 @@
-// Package authtest tests implementations of auth.Method and auth.Users against their contracts, and has what such tests need: a clock that
+// Package authtest tests implementations of auth.Method, auth.Users and auth.State against their contracts, and has what such tests need: a clock that
 // stands still, a signer of tokens, and an OpenID provider that misbehaves on demand.
 //
 // A new Method is tested with one call:
