@@ -1,9 +1,34 @@
-// Package oidc signs users on who are known to an OpenID provider.
+// Package oidc signs users on who are known to an OpenID provider, or to any other issuer of signed tokens.
 //
-// A [KeySet] keeps a provider's keys. An [Issuer] is the Method for its bearer tokens, and says who somebody is: [Mapping]. A [Provider] is the login flow in a browser
-// (OpenID Connect Core §3.1, code flow with PKCE), and logout.
+//	client := oidc.NewClient(oidc.ClientOptions{})                  // https alone, and no private addresses
+//	keys, err := oidc.NewKeySet(oidc.KeySetOptions{Issuer: "https://login.example.com/", Client: client})
+//	defer keys.Close()
+//	corp, err := oidc.NewIssuer(oidc.IssuerOptions{
+//		Name: "corp", Issuer: "https://login.example.com/", Audience: []string{"parlor"}, Keys: keys, Directory: new(oidc.Memory),
+//		Mapping: oidc.Mapping{RolesPath: "realm_access.roles", Unknown: oidc.Register},
+//	})
+//	tokens, err := oidc.NewIssuers([]*oidc.Issuer{corp})            // the Method "jwt", for auth.First
+//
+// # Keys
+//
+// A [KeySet] keeps an issuer's keys: it fetches them when they are first needed, keeps them as long as HTTP says, fetches them again before that ends, and never
+// lets strangers decide how often. A provider that is down when the program starts is found when it is back; one that goes down later is missed by nobody until its keys change. A
+// key that the provider has taken away is trusted until the next fetch: its max-age is how long a stolen one can be used.
+//
+// # Bearer tokens
+//
+// An [Issuer] takes the tokens of one issuer for one audience, and [Issuers] those of several. What a token must be is said at [jwt.Verifier]. It is
+// never a server admin's, unless [Mapping] says so.
+//
+// # Who somebody is
+//
+// [Mapping] gives somebody a name here, and lets nobody be someone else. Who is in the [Directory] must be linked there to the issuer and sub of the token. Claims that users
+// can change at their provider (preferred_username, an e-mail address that nobody verified) are no names to tell people apart by where unknown users are let in
+// without an entry: sub is.
 //
 // # A login
+//
+// A [Provider] is the login flow in a browser (OpenID Connect Core §3.1, code flow with PKCE), and logout at the provider and from it.
 //
 //	browser                    this server                                    provider
 //	  │ GET login ───────────────▶ Provider.Login

@@ -90,7 +90,9 @@ func (m *Mapping) prefix(provider string) (string, error) {
 // escapeName percent-encodes what might be misread in a name. Different values have different escaped names.
 func escapeName(value string) string {
 	// Letters, digits and the marks that letters of many scripts are made with.
-	plain := func(r rune) bool { return unicode.In(r, unicode.L, unicode.Nd, unicode.M) || strings.ContainsRune("-_.~@+", r) }
+	plain := func(r rune) bool {
+		return unicode.In(r, unicode.L, unicode.Nd, unicode.M) || strings.ContainsRune("-_.~@+", r)
+	}
 	if !strings.ContainsFunc(value, func(r rune) bool { return !plain(r) }) {
 		return value
 	}
