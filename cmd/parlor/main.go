@@ -49,6 +49,7 @@ func commands() []command {
 	return []command{
 		{"serve", "run the server", (*program).serve},
 		{"user", "add, list and remove users, and change their passwords", (*program).user},
+		{"vault", "list, share, delete and undelete users' databases", (*program).vault},
 		{"livesync", "set up a device for Obsidian's Self-hosted LiveSync", (*program).livesync},
 		{"keygen", "make a key that signs JSON Web Tokens", (*program).keygen},
 		{"token", "make, list and revoke users' access tokens", (*program).token},
@@ -56,6 +57,7 @@ func commands() []command {
 		{"backup", "copy a running server's data into a file", (*program).backup},
 		{"restore", "make a data directory from a backup", (*program).restore},
 		{"replicate", "copy a database from another server, or to one", (*program).replicate},
+		{"doctor", "try what a LiveSync device would do at a server, and say what is wrong", (*program).doctor},
 		{"check", "look for damage in a data directory", (*program).check},
 		{"version", "tell which Parlor this is", (*program).version},
 	}
