@@ -186,7 +186,8 @@ func (s *Server) tokenOwner(r *request, user string) (string, error) {
 
 // makeKey keeps a device's key: the public one that was sent, or one that is made here.
 func (s *Server) makeKey(r *request, asked *tokenRequest, n auth.NewToken) error {
-	n.Algorithm, n.Public = asked.Algorithm, asked.PublicKey
+	// PEM in one line, as [jwt_keys] has it, is taken too.
+	n.Algorithm, n.Public = asked.Algorithm, strings.ReplaceAll(asked.PublicKey, `\n`, "\n")
 	private := ""
 	if n.Public == "" {
 		var err error

@@ -29,6 +29,8 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/parlordb/parlor/auth/authtest"
 )
 
 func TestMain(m *testing.M) {
@@ -48,7 +50,10 @@ var update = flag.Bool("update", false, "rewrite what scripts compare with")
 //	certificate                           make cert.pem and key.pem, before 'serve'; 'http -tls' trusts it and with -cert shows it
 //	capture VAR REGEXP                    set a variable to what the first group matches in the last output
 //	token VAR CLAIMS                      make an ES256 token; $JWTKEY is the public key as [jwt_keys] takes it, $KEYBLANKS and
-//	                                      $KEYLINES are its lines with blanks or \n between; $AGO is a time 100 s ago
+//	                                      $KEYLINES are its lines with blanks or \n between; $AGO is a time 100 s ago, $SOON 500 s from now
+//	devicetoken VAR ALGORITHM KID KEY CLAIMS
+//	                                      make a token with a key as 'parlor keygen' prints it
+//	save FILE TEXT                        write a file
 //	forge VAR N                           send N tokens with wrong signatures; the last is one that was not sent
 //	adminurl VAR NAME:PASS                set a variable to the server's URL with that user
 //	replace FILE OLD NEW                  change a file
@@ -56,6 +61,10 @@ var update = flag.Bool("update", false, "rewrite what scripts compare with")
 //	                                      make the Authorization header of a signed request
 //	rsakey VAR                            the public key that 'sign -m RSA-SHA1' signs for
 //	totp VAR KEY STEPS                    the code of a second factor, so many steps from now
+//	provider start|user|rotate|down|up [CLAIMS]
+//	                                      start an OpenID provider, whose URL is $ISSUER, with that user signed in; or change it
+//	idtoken VAR [CLAIMS]                  make an ID token of the provider's user
+//	login VAR PATH                        log in as a browser does; VAR is the Cookie header afterwards
 //	logged REGEXP [VAR]                   wait for a line of the server's log; negated: there is none
 func TestScripts(t *testing.T) {
 	t.Parallel()
@@ -65,7 +74,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(e *testscript.Env) error {
-			s := &script{}
+			s := &script{t: t}
 			key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 			if err != nil {
 				return err
@@ -82,6 +91,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("KEYBLANKS", strings.Join(body, " "))
 			e.Setenv("KEYLINES", strings.Join(body, `\n`))
 			e.Setenv("AGO", strconv.FormatInt(time.Now().Unix()-100, 10))
+			e.Setenv("SOON", strconv.FormatInt(time.Now().Unix()+500, 10))
 			e.Values[scriptKey{}] = s
 			e.Defer(s.end)
 			return nil
@@ -100,18 +110,25 @@ func TestScripts(t *testing.T) {
 			"totp":     scriptTOTP,
 			"logged":   scriptLogged,
 			"forge":    scriptForge,
+			"provider": scriptProvider,
+			"idtoken":  scriptIDToken,
+			"login":    scriptLogin,
+			"save":     scriptSave,
 
 			"certificate": scriptCertificate,
+			"devicetoken": scriptDeviceToken,
 		},
 	})
 }
 
 // script is what one script has running.
 type script struct {
-	key     *ecdsa.PrivateKey
-	rsa     *rsa.PrivateKey // made when it is asked for
-	trusted *x509.CertPool
-	server  *child
+	t        testing.TB
+	provider *authtest.Provider // an OpenID provider, once it is started
+	key      *ecdsa.PrivateKey
+	rsa      *rsa.PrivateKey // made when it is asked for
+	trusted  *x509.CertPool
+	server   *child
 }
 
 type scriptKey struct{}
@@ -423,6 +440,13 @@ func scriptToken(ts *testscript.TestScript, neg bool, args []string) {
 	text, err := jwt.NewWithClaims(jwt.SigningMethodES256, claims).SignedString(of(ts).key)
 	ts.Check(err)
 	ts.Setenv(args[0], text)
+}
+
+func scriptSave(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: save FILE TEXT")
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(args[1]), 0o600))
 }
 
 func scriptAdminURL(ts *testscript.TestScript, neg bool, args []string) {
