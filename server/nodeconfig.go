@@ -62,9 +62,16 @@ func (s *Server) getConfigKey(r *request) error {
 	return r.send(http.StatusOK, appendString(nil, masked(r.set.snap, r.args[1], r.args[2], value)))
 }
 
-// masked is a value as it is shown: with [parlor] mask_secrets, what signs or opens something is hidden even from server admins.
+// masked is a value as it is shown. What this server shows to providers is hidden from everyone, for none of CouchDB's tools has ever read it; with [parlor]
+// mask_secrets, all that signs or opens something is.
 func masked(snap *config.Snapshot, section, key, value string) string {
-	if value == "" || !snap.Bool(false, "mask_secrets", "parlor") {
+	if value == "" {
+		return value
+	}
+	if strings.HasPrefix(section, "oidc:") && (key == "client_secret" || key == "private_key_jwt") {
+		return "********"
+	}
+	if !snap.Bool(false, "mask_secrets", "parlor") {
 		return value
 	}
 	secret := key == "secret" || key == "client_secret" || key == "password" ||

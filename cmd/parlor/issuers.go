@@ -51,7 +51,8 @@ func (o *outside) names() []string {
 func (w *wiring) newOutside(s *config.Snapshot, p *server.Proxies) (*outside, error) {
 	o := &outside{sections: map[string]map[string]string{}, keys: map[keyPlace]*oidc.KeySet{}}
 	for _, section := range s.Sections() {
-		if strings.HasPrefix(section, issuerPrefix) || strings.HasPrefix(section, oidcPrefix) {
+		// Without an issuer a section is one that is being written key by key, or was taken out: nobody signs in by it.
+		if (strings.HasPrefix(section, issuerPrefix) || strings.HasPrefix(section, oidcPrefix)) && s.String("", "issuer", section) != "" {
 			o.sections[section] = s.Section(section)
 		}
 	}
