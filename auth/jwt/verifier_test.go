@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -108,87 +109,102 @@ func TestVerifierTakes(t *testing.T) {
 	}
 }
 
-func TestVerifierRefuses(t *testing.T) {
+// strict takes the tokens of s and e that hold iat and hd beside what every one must.
+func strict(t testing.TB, s, e *authtest.Signer) *jwt.Verifier {
+	t.Helper()
+	return newVerifier(t, jwt.VerifierOptions{Required: claimsOf(t, `iat, {hd, ["example.com"]}`), Algorithms: []string{"RS256", "ES384"}}, s, e)
+}
+
+// strictClaims are those of a token that strict takes, changed; nil ones go.
+func strictClaims(changes map[string]any) map[string]any {
+	all := map[string]any{"iat": now, "hd": "example.com"}
+	maps.Copy(all, changes)
+	return claimsWith(all)
+}
+
+func TestVerifierRefusesClaims(t *testing.T) {
 	t.Parallel()
-	s, hmac := authtest.NewSigner(t, "RS256", "k"), []byte("secret")
-	public := authtest.NewHMACSigner(t, "HS256", "k", []byte(s.Value))
-	mallory := authtest.NewSigner(t, "RS256", "k")
-	ec := authtest.NewSigner(t, "ES256", "e")
-	v := newVerifier(t, jwt.VerifierOptions{Required: claimsOf(t, `iat, {hd, ["example.com"]}`), Algorithms: []string{"RS256", "ES384"}}, s, ec)
-	with := func(changes map[string]any) string {
-		claims := claimsWith(map[string]any{"iat": now, "hd": "example.com"})
-		for name, value := range changes {
-			if claims[name] = value; value == nil {
-				delete(claims, name)
-			}
-		}
-		return s.Token(t, nil, claims)
+	s, e := authtest.NewSigner(t, "RS256", "k"), authtest.NewSigner(t, "ES256", "e")
+	v := strict(t, s, e)
+	with := func(changes map[string]any) string { return s.Token(t, nil, strictClaims(changes)) }
+	if _, err := v.Verify(t.Context(), with(nil)); err != nil {
+		t.Fatal(err)
 	}
-	good := with(nil)
+	for what, tt := range map[string]struct{ token, reason string }{
+		"no iss":              {with(map[string]any{"iss": nil}), "Missing iss claim"},
+		"another iss":         {with(map[string]any{"iss": "https://issuer.example.com"}), "Invalid iss claim"},
+		"iss in a list":       {with(map[string]any{"iss": []string{issuer}}), "Invalid iss claim"},
+		"no aud":              {with(map[string]any{"aud": nil}), "Missing aud claim"},
+		"another aud":         {with(map[string]any{"aud": "someone"}), "Invalid aud claim"},
+		"part of an aud":      {with(map[string]any{"aud": "parlor "}), "Invalid aud claim"},
+		"other auds":          {with(map[string]any{"aud": []string{"a", "b"}}), "Invalid aud claim"},
+		"no auds":             {with(map[string]any{"aud": []string{}}), "Invalid aud claim"},
+		"aud among others":    {with(map[string]any{"aud": []any{"parlor", 1}}), "Invalid aud claim"},
+		"aud is an object":    {with(map[string]any{"aud": map[string]any{"parlor": true}}), "Invalid aud claim"},
+		"no exp":              {with(map[string]any{"exp": nil}), "Missing exp claim"},
+		"exp is text":         {with(map[string]any{"exp": "4102444800"}), "Invalid exp claim"},
+		"expired":             {with(map[string]any{"exp": now}), "exp not in future"},
+		"not yet":             {with(map[string]any{"nbf": now}), "nbf not in past"},
+		"nbf is text":         {with(map[string]any{"nbf": "1"}), "Invalid nbf claim"},
+		"no sub":              {with(map[string]any{"sub": nil}), "Token missing sub claim."},
+		"empty sub":           {with(map[string]any{"sub": ""}), "Invalid sub claim"},
+		"sub is a number":     {with(map[string]any{"sub": 7}), "Invalid sub claim"},
+		"required missing":    {with(map[string]any{"hd": nil}), "Missing hd claim"},
+		"required is another": {with(map[string]any{"hd": "example.org"}), "Invalid hd claim"},
+		"no iat":              {with(map[string]any{"iat": nil}), "Missing iat claim"},
+		"logout token":        {with(map[string]any{"events": map[string]any{"http://schemas.openid.net/event/backchannel-logout": map[string]any{}}}), "Invalid events claim"},
+	} {
+		for range 2 {
+			_, err := v.Verify(t.Context(), tt.token)
+			wantRefusal(t, what, err, 401, tt.reason)
+		}
+	}
+}
+
+func TestVerifierRefusesTokens(t *testing.T) {
+	t.Parallel()
+	s, ec, mallory := authtest.NewSigner(t, "RS256", "k"), authtest.NewSigner(t, "ES256", "e"), authtest.NewSigner(t, "RS256", "k")
+	public, hmac := authtest.NewHMACSigner(t, "HS256", "k", []byte(s.Value)), authtest.NewHMACSigner(t, "HS256", "k", []byte("secret"))
+	v := strict(t, s, ec)
+	claims := strictClaims(nil)
+	good := s.Token(t, nil, claims)
 	if _, err := v.Verify(t.Context(), good); err != nil {
 		t.Fatal(err)
 	}
 	parts := strings.Split(good, ".")
-	claims := func(changes map[string]any) map[string]any {
-		c := claimsWith(changes)
-		c["iat"], c["hd"] = now, "example.com"
-		return c
-	}
 	raw := func(text string) string { return s.Sign(t, `{"alg":"RS256","kid":"k"}`, text) }
 	for what, tt := range map[string]struct{ token, reason string }{
 		"empty":                {"", malformed},
 		"junk":                 {"junk", malformed},
 		"four parts":           {good + ".x", malformed},
 		"too long":             {good + strings.Repeat("A", 33_000), "Authentication token is too long"},
-		"no iss":               {with(map[string]any{"iss": nil}), "Missing iss claim"},
-		"another iss":          {with(map[string]any{"iss": "https://issuer.example.com"}), "Invalid iss claim"},
-		"iss in a list":        {with(map[string]any{"iss": []string{issuer}}), "Invalid iss claim"},
 		"iss null":             {raw(`{"iss":null,"aud":"parlor","sub":"anna","exp":4102444800,"iat":1,"hd":"example.com"}`), "Invalid iss claim"},
-		"no aud":               {with(map[string]any{"aud": nil}), "Missing aud claim"},
-		"another aud":          {with(map[string]any{"aud": "someone"}), "Invalid aud claim"},
-		"part of an aud":       {with(map[string]any{"aud": "parlor "}), "Invalid aud claim"},
-		"other auds":           {with(map[string]any{"aud": []string{"a", "b"}}), "Invalid aud claim"},
-		"no auds":              {with(map[string]any{"aud": []string{}}), "Invalid aud claim"},
-		"aud among others":     {with(map[string]any{"aud": []any{"parlor", 1}}), "Invalid aud claim"},
-		"aud is an object":     {with(map[string]any{"aud": map[string]any{"parlor": true}}), "Invalid aud claim"},
-		"no exp":               {with(map[string]any{"exp": nil}), "Missing exp claim"},
-		"exp is text":          {with(map[string]any{"exp": "4102444800"}), "Invalid exp claim"},
-		"expired":              {with(map[string]any{"exp": now}), "exp not in future"},
-		"not yet":              {with(map[string]any{"nbf": now}), "nbf not in past"},
-		"nbf is text":          {with(map[string]any{"nbf": "1"}), "Invalid nbf claim"},
-		"no sub":               {with(map[string]any{"sub": nil}), "Token missing sub claim."},
-		"empty sub":            {with(map[string]any{"sub": ""}), "Invalid sub claim"},
-		"sub is a number":      {with(map[string]any{"sub": 7}), "Invalid sub claim"},
-		"required missing":     {with(map[string]any{"hd": nil}), "Missing hd claim"},
-		"required is another":  {with(map[string]any{"hd": "example.org"}), "Invalid hd claim"},
-		"no iat":               {with(map[string]any{"iat": nil}), "Missing iat claim"},
-		"logout token":         {with(map[string]any{"events": map[string]any{"http://schemas.openid.net/event/backchannel-logout": map[string]any{}}}), "Invalid events claim"},
-		"typ logout":           {s.Token(t, map[string]any{"typ": "logout+jwt"}, claims(nil)), "Invalid typ header parameter"},
-		"typ of an event":      {s.Token(t, map[string]any{"typ": "application/SecEvent+JWT"}, claims(nil)), "Invalid typ header parameter"},
-		"typ is no string":     {s.Token(t, map[string]any{"typ": 1}, claims(nil)), "Invalid typ header parameter"},
-		"none":                 {s.Token(t, map[string]any{"alg": "none"}, claims(nil)), "Invalid alg header parameter"},
+		"typ logout":           {s.Token(t, map[string]any{"typ": "logout+jwt"}, claims), "Invalid typ header parameter"},
+		"typ of an event":      {s.Token(t, map[string]any{"typ": "application/SecEvent+JWT"}, claims), "Invalid typ header parameter"},
+		"typ is no string":     {s.Token(t, map[string]any{"typ": 1}, claims), "Invalid typ header parameter"},
+		"none":                 {s.Token(t, map[string]any{"alg": "none"}, claims), "Invalid alg header parameter"},
 		"none, unsigned":       {encode(`{"alg":"none","kid":"k"}`) + "." + parts[1] + ".", "Invalid alg header parameter"},
-		"HS256 with PEM":       {public.Token(t, nil, claims(nil)), "Invalid alg header parameter"},
-		"HS256":                {authtest.NewHMACSigner(t, "HS256", "k", hmac).Token(t, nil, claims(nil)), "Invalid alg header parameter"},
-		"another alg":          {s.Token(t, map[string]any{"alg": "PS256"}, claims(nil)), "Invalid alg header parameter"},
-		"another curve":        {ec.Token(t, map[string]any{"alg": "ES384"}, claims(nil)), "Unknown kid"},
-		"alg of no key":        {s.Token(t, map[string]any{"alg": "ES384"}, claims(nil)), "Unknown kid"},
-		"another's key":        {mallory.Token(t, nil, claims(nil)), badSig},
+		"HS256 with PEM":       {public.Token(t, nil, claims), "Invalid alg header parameter"},
+		"HS256":                {hmac.Token(t, nil, claims), "Invalid alg header parameter"},
+		"another alg":          {s.Token(t, map[string]any{"alg": "PS256"}, claims), "Invalid alg header parameter"},
+		"another curve":        {ec.Token(t, map[string]any{"alg": "ES384"}, claims), "Unknown kid"},
+		"alg of no key":        {s.Token(t, map[string]any{"alg": "ES384"}, claims), "Unknown kid"},
+		"another's key":        {mallory.Token(t, nil, claims), badSig},
 		"no signature":         {parts[0] + "." + parts[1] + ".", badSig},
 		"signature not base64": {parts[0] + "." + parts[1] + ".!", badSig},
 		"other claims":         {parts[0] + "." + encode(`{"iss":"`+issuer+`","aud":"parlor","sub":"root","exp":4102444800,"iat":1,"hd":"example.com"}`) + "." + parts[2], badSig},
-		"unknown kid":          {s.Token(t, map[string]any{"kid": "K"}, claims(nil)), "Unknown kid"},
-		"kid is a path":        {s.Token(t, map[string]any{"kid": "../../k"}, claims(nil)), "Unknown kid"},
-		"kid is a URL":         {s.Token(t, map[string]any{"kid": issuer + "keys"}, claims(nil)), "Unknown kid"},
-		"kid with NUL":         {s.Token(t, map[string]any{"kid": "k\x00"}, claims(nil)), "Unknown kid"},
-		"kid is a number":      {s.Token(t, map[string]any{"kid": 1}, claims(nil)), "Invalid kid header parameter"},
-		"crit":                 {s.Token(t, map[string]any{"crit": []string{"b64"}}, claims(nil)), "Invalid crit header parameter"},
+		"unknown kid":          {s.Token(t, map[string]any{"kid": "K"}, claims), "Unknown kid"},
+		"kid is a path":        {s.Token(t, map[string]any{"kid": "../../k"}, claims), "Unknown kid"},
+		"kid is a URL":         {s.Token(t, map[string]any{"kid": issuer + "keys"}, claims), "Unknown kid"},
+		"kid with NUL":         {s.Token(t, map[string]any{"kid": "k\x00"}, claims), "Unknown kid"},
+		"kid is a number":      {s.Token(t, map[string]any{"kid": 1}, claims), "Invalid kid header parameter"},
+		"crit":                 {s.Token(t, map[string]any{"crit": []string{"b64"}}, claims), "Invalid crit header parameter"},
 		"sub twice":            {raw(`{"sub":"anna","iss":"` + issuer + `","aud":"parlor","sub":"root","exp":4102444800}`), "Duplicate member in authentication token"},
 		"alg twice":            {s.Sign(t, `{"alg":"RS256","alg":"none","kid":"k"}`, `{}`), "Duplicate member in authentication token"},
 		"too deep":             {raw(`{"a":` + strings.Repeat("[", 40) + strings.Repeat("]", 40) + `}`), "Authentication token is nested too deep"},
 		"claims are a list":    {raw(`[]`), "Not an object"},
 	} {
-		for range 2 {
+		for range 2 { // refused, then remembered as refused
 			_, err := v.Verify(t.Context(), tt.token)
 			wantRefusal(t, what, err, 401, tt.reason)
 		}
