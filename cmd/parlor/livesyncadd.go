@@ -183,7 +183,7 @@ func (p *program) addDevice(ctx context.Context, c *client, d *newDevice, found 
 	if err != nil {
 		return errors.Join(err, c.revoke(ctx, id))
 	}
-	fmt.Fprintf(p.stderr, "%s has the credential %s; 'parlor token revoke %[2]s' ends it\n", printable(d.label), id)
+	fmt.Fprintf(p.stderr, "%s has the credential %s; 'parlor token rm %[2]s' ends it\n", printable(d.label), id)
 	p.nextSteps(out)
 	return nil
 }

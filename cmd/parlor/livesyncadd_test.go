@@ -1,0 +1,74 @@
+package main
+
+import (
+	"bytes"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+)
+
+// TestLostAnswerLeavesNoCredential loses the answer that holds a new credential, after the server has made it. Nobody has it then, so it has to be
+// revoked, and what the user had before stays.
+func TestLostAnswerLeavesNoCredential(t *testing.T) {
+	t.Parallel()
+	server := startWithDatabase(t)
+	defer server.kill()
+	target, err := url.Parse(server.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var losing atomic.Bool
+	var lost atomic.Int32
+	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }}
+	proxy.ModifyResponse = func(res *http.Response) error {
+		if losing.Load() && res.Request.Method == http.MethodPost && res.Request.URL.Path == "/_tokens" && res.StatusCode == http.StatusCreated {
+			lost.Add(1)
+			panic(http.ErrAbortHandler)
+		}
+		return nil
+	}
+	between := httptest.NewServer(proxy)
+	defer between.Close()
+
+	add := func(auth, device string) (code int, stdout, stderr string) {
+		var out, log bytes.Buffer
+		stdin, err := os.Open(os.DevNull)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer stdin.Close()
+		env := map[string]string{"PARLOR_URL": strings.Replace(between.URL, "http://", "http://admin:secret@", 1), vaultPassphraseEnv: "vault phrase"}
+		p := &program{stdin: stdin, stdout: &out, stderr: &log, getenv: func(name string) string { return env[name] }}
+		code = p.run(t.Context(), []string{"livesync", "add", "-user", "alice", "-vault", "notes", "-device", device, "-auth", auth,
+			"-public-url", "https://sync.example.org"})
+		return code, out.String(), log.String()
+	}
+	if code, _, stderr := add("password", "phone"); code != 0 {
+		t.Fatal(stderr)
+	}
+	losing.Store(true)
+	for _, auth := range []string{"password", "ES256", "HS512"} {
+		if code, stdout, stderr := add(auth, "phone"); code != 1 || stdout != "" || strings.Contains(stderr, "not known") {
+			t.Errorf("%s: exit code %d, %q, %q", auth, code, stdout, stderr)
+		}
+	}
+	if lost.Load() != 3 {
+		t.Errorf("%d answers were lost, want 3", lost.Load())
+	}
+	losing.Store(false)
+	base := *target
+	base.User = url.UserPassword("admin", "secret")
+	c := &client{base: &base, http: http.DefaultClient}
+	left, err := c.credentials(t.Context(), "alice")
+	if err != nil || len(left) != 1 || left[0].Label != "phone" {
+		t.Errorf("alice has the credentials %+v, %v; want the first alone", left, err)
+	}
+	if code, stdout, stderr := add("password", "phone"); code != 0 || !strings.HasPrefix(stdout, setupURILabel) {
+		t.Errorf("running it again: exit code %d, %s", code, stderr)
+	}
+}
