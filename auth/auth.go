@@ -14,11 +14,11 @@
 //
 // # Methods
 //
-// [Basic] is a name and password in each request, [Cookies] CouchDB's AuthSession cookie, [Sessions] the same cookie with the session kept on the server, [Proxy]
-// the word of a server in front. [Tokens] has access tokens that users make for their apps. Package auth/jwt has signed bearer
-// tokens, and a whole server that takes all of these as its example; package auth/oauth1 has signed requests. [First] makes one Method of several. A Method
-// of your own implements two functions; package auth/authtest tests its contract. [ErrNoCredentials] means "not mine, ask the
-// next"; every other error ends the request, so that a wrong password is never followed by a second try as someone else.
+// [Basic] is a name and password in each request, [Cookies] CouchDB's AuthSession cookie, [Sessions] the same cookie with the session kept on the
+// server, [Proxy] the word of a server in front. [Tokens] has access tokens that users make for their apps. Package auth/jwt has signed bearer
+// tokens, and a whole server that takes all of these as its example; package auth/oauth1 has signed requests. [First] makes one Method of several. A
+// Method of your own implements two functions; package auth/authtest tests its contract. [ErrNoCredentials] means "not mine, ask the next"; every
+// other error ends the request, so that a wrong password is never followed by a second try as someone else.
 //
 // Configure may be called at any time. The list is replaced atomically, there is no lock in the way of a request, and a
 // request under way finishes with the list that it began with.
@@ -32,8 +32,9 @@
 //
 // # Sessions and access tokens
 //
-// [Sessions] and [Tokens] keep what they make in a [State], by the hashes of secrets alone, so that it can be listed, and ended at any moment: what is ended is refused from
-// the next request on, and its feeds are cut. [MemoryState] is a State; a server over a database writes its own and tests it with authtest.TestState.
+// [Sessions] and [Tokens] keep what they make in a [State], by the hashes of secrets alone, so that it can be listed, and ended at any moment: what
+// is ended is refused from the next request on, and its feeds are cut. [MemoryState] is a State; a server over a database writes its own and tests it
+// with authtest.TestState.
 //
 //	sessions := auth.NewSessions(state, users, revocations)
 //	defer sessions.Close()
@@ -42,23 +43,23 @@
 //	secret, made, err := sessions.Create(ctx, auth.NewSession{Who: id})    // after the password was checked
 //	w.Header().Set("Set-Cookie", sessions.Cookie("", secret, &made, true))
 //
-// A session has the rights of whoever signed in. An access token has a [Scope]: it never makes a server admin, and may be bound to some databases or to reading. Sweep,
-// of both, is to be called now and then.
+// A session has the rights of whoever signed in. An access token has a [Scope]: it never makes a server admin, and may be bound to some databases or
+// to reading. Sweep, of both, is to be called now and then.
 //
 // # Passwords
 //
 // [Passwords] checks a name and a password, for Basic and for login forms alike. Hashing is slow on purpose, so passwords that verified are
-// remembered (as a keyed digest, never in clear), under a key that holds the stored hash: a changed password is another key.
-// How many hashes are computed at once is bounded, and unknown names take as long as wrong passwords. A [Lockout] refuses who guesses, a [TOTP] checks
-// second factors for [Passwords.VerifyBoth], and a [Budget] bounds costly wrong tokens.
+// remembered (as a keyed digest, never in clear), under a key that holds the stored hash: a changed password is another key. How many hashes are
+// computed at once is bounded, and unknown names take as long as wrong passwords. A [Lockout] refuses who guesses, a [TOTP] checks second factors for
+// [Passwords.VerifyBoth], and a [Budget] bounds costly wrong tokens.
 //
 // # What else
 //
 // Requests that live long register with [Revocations] and end when what let them in does. Refusals carry CouchDB's words;
 // [Refusal.ServeHTTP] answers with them. An Identity's SetCookie is to be sent with the answer, unless the answer sets that cookie itself.
 //
-// No error and no Identity holds a secret, so both may be logged. For the log a Refusal also has the Method, User and Credential that a request claimed;
-// none of these is sent to the client, and none was proved.
+// No error and no Identity holds a secret, so both may be logged. For the log a Refusal also has the Method, User and Credential that a request
+// claimed; none of these is sent to the client, and none was proved.
 package auth
 
 import (

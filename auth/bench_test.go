@@ -47,8 +47,9 @@ func BenchmarkCookie(b *testing.B) {
 	}
 }
 
-// BenchmarkSessionLookup is a request with a tracked session among a few and among many: one that is used again and again, and one after the other, of which
-// among many few are remembered. "stranger" is a cookie that nobody was given. B/session is what the State and the cache hold for each, after the run.
+// BenchmarkSessionLookup is a request with a tracked session among a few and among many: one that is used again and again, and one after the other,
+// of which among many few are remembered. "stranger" is a cookie that nobody was given. B/session is what the State and the cache hold for each,
+// after the run.
 func BenchmarkSessionLookup(b *testing.B) {
 	for _, stored := range []int{100, 100_000} {
 		before := heapInUse()

@@ -54,7 +54,8 @@ func (a *cookieAttributes) set(name, value string, expires time.Time, maxAge tim
 	return string(b)
 }
 
-// clear makes the browser forget a cookie at once: in CouchDB's form, but with a date that has gone by. One without Expires too must say so to be removed.
+// clear makes the browser forget a cookie at once: in CouchDB's form, but with a date that has gone by. One without Expires too must say so to be
+// removed.
 func (a *cookieAttributes) clear(name string, secure bool) string {
 	s := name + "=; Version=1; Expires=Thu, 01-Jan-1970 00:00:00 GMT; Max-Age=0"
 	if secure {

@@ -31,8 +31,8 @@ const (
 //	KIND/ID                     the record
 //	KIND-user/HASH OF USER/ID   its entry in the user's index
 //
-// The entry is written before the record and removed after it, so that a crash leaves at most an entry without a record; sweepIndex removes those. The user
-// stands there as a hash: so no name is the beginning of another's, and none is too long.
+// The entry is written before the record and removed after it, so that a crash leaves at most an entry without a record; sweepIndex removes those.
+// The user stands there as a hash: so no name is the beginning of another's, and none is too long.
 //
 // What is remembered is dropped when the State says that it has changed. What is not there is not remembered, so a stranger's guesses take no room.
 type records[T any] struct {
@@ -212,8 +212,8 @@ func (s *records[T]) forget(ctx context.Context, id, user string) error {
 	return nil
 }
 
-// each goes through a user's records in the order of IDs, or through everyone's for "", after an ID. One that cannot be read is an error, after which it goes on;
-// the State's own error ends it. Records may be removed on the way.
+// each goes through a user's records in the order of IDs, or through everyone's for "", after an ID. One that cannot be read is an error, after which
+// it goes on; the State's own error ends it. Records may be removed on the way.
 func (s *records[T]) each(ctx context.Context, user, after string) iter.Seq2[*kept[T], error] {
 	prefix := s.prefix
 	if user != "" {

@@ -17,7 +17,8 @@ import (
 
 var _ Method = (*Sessions)(nil)
 
-// OneTimeParameter is the query parameter that may hold a OneTime session's secret, for clients that cannot set headers. No other session is taken from it.
+// OneTimeParameter is the query parameter that may hold a OneTime session's secret, for clients that cannot set headers. No other session is taken
+// from it.
 const OneTimeParameter = "one_time_session"
 
 const (
@@ -84,17 +85,19 @@ type NewSession struct {
 	TTL          time.Duration // in place of the Timeout, and then it does not slide; 0: the Timeout
 }
 
-// Sessions is the Method "cookie" that keeps sessions in a State: the cookie AuthSession holds a random id of 256 bits, base64url, and everything else is
-// here, so that a session can be listed and ended. Only the SHA-256 of the id is kept. It is safe for concurrent use.
+// Sessions is the Method "cookie" that keeps sessions in a State: the cookie AuthSession holds a random id of 256 bits, base64url, and everything
+// else is here, so that a session can be listed and ended. Only the SHA-256 of the id is kept. It is safe for concurrent use.
 //
-// A cookie that is malformed, unknown, expired or of nobody counts as no credentials, so that a stale one is in nobody's way. A session that has gone unrenewed for
-// a tenth of the timeout is renewed when it is used: it lives for another timeout from then, and the Identity has its cookie anew in SetCookie; the id stays.
+// A cookie that is malformed, unknown, expired or of nobody counts as no credentials, so that a stale one is in nobody's way. A session that has gone
+// unrenewed for a tenth of the timeout is renewed when it is used: it lives for another timeout from then, and the Identity has its cookie anew in
+// SetCookie; the id stays.
 //
-// Local sessions are bound to the salt of the user's password: a new password ends them, an upgraded hash does not. Others keep the roles that they were made with,
-// less those that the directory granted and has taken back since; where their user was in the directory when they were made, they end with that entry.
+// Local sessions are bound to the salt of the user's password: a new password ends them, an upgraded hash does not. Others keep the roles that they
+// were made with, less those that the directory granted and has taken back since; where their user was in the directory when they were made, they end
+// with that entry.
 //
-// A OneTime session ends by being used, from the cookie or from the query parameter [OneTimeParameter]. Of two who use it at once, one is refused. What is wrong with
-// one in the parameter is refused with 401, since whoever writes it there means it.
+// A OneTime session ends by being used, from the cookie or from the query parameter [OneTimeParameter]. Of two who use it at once, one is refused.
+// What is wrong with one in the parameter is refused with 401, since whoever writes it there means it.
 type Sessions struct {
 	users       Users
 	revocations *Revocations
@@ -195,7 +198,8 @@ func (s *Sessions) Authenticate(r *http.Request) (Identity, error) {
 	return Identity{}, ErrNoCredentials
 }
 
-// present uses the session of a secret that came in a cookie, or in the query when cookie is "". It fails with ErrNoCredentials, bare, when there is none.
+// present uses the session of a secret that came in a cookie, or in the query when cookie is "". It fails with ErrNoCredentials, bare, when there is
+// none.
 func (s *Sessions) present(r *http.Request, c *sessionSettings, cookie, secret string) (Identity, error) {
 	if len(secret) != secretLength {
 		return Identity{}, ErrNoCredentials
@@ -262,7 +266,8 @@ func saltPrint(salt string) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// ends is when a session expires under a timeout: one that has become shorter counts at once, as for CouchDB's cookies; a longer one from the next renewal on.
+// ends is when a session expires under a timeout: one that has become shorter counts at once, as for CouchDB's cookies; a longer one from the next
+// renewal on.
 func (v *storedSession) ends(timeout time.Duration) time.Time {
 	if byTimeout := v.Renewed.Add(timeout); !v.Fixed && byTimeout.Before(v.Expires) {
 		return byTimeout
@@ -367,8 +372,8 @@ func bounded(t, limit time.Time) time.Time {
 	return t
 }
 
-// Cookie returns the Set-Cookie header value of a session that was just made; Clear one that signs out. name is "" for AuthSession. It is "" for a OneTime session,
-// which no browser is to keep.
+// Cookie returns the Set-Cookie header value of a session that was just made; Clear one that signs out. name is "" for AuthSession. It is "" for a
+// OneTime session, which no browser is to keep.
 func (s *Sessions) Cookie(name, secret string, made *Session, secure bool) string {
 	c := s.settings.Load()
 	if c == nil || made.OneTime {

@@ -10,9 +10,9 @@ import (
 	"unicode/utf8"
 )
 
-// Create makes a session and returns what its cookie holds, which is kept nowhere. When the user has more than MaxPerUser then, the oldest end. It fails with
-// ErrUnknownUser for a Local identity that the directory does not hold, and for one that is deleted meanwhile; with a *Refusal, 400 for what cannot be meant, 401 for an identity that
-// has expired; and with the State's and the directory's own errors.
+// Create makes a session and returns what its cookie holds, which is kept nowhere. When the user has more than MaxPerUser then, the oldest end. It
+// fails with ErrUnknownUser for a Local identity that the directory does not hold, and for one that is deleted meanwhile; with a *Refusal, 400 for
+// what cannot be meant, 401 for an identity that has expired; and with the State's and the directory's own errors.
 func (s *Sessions) Create(ctx context.Context, n NewSession) (secret string, made Session, err error) {
 	c := s.settings.Load()
 	if c == nil {

@@ -45,8 +45,8 @@ func (v *storedSession) now(who *Identity) Session {
 	return session
 }
 
-// List returns at most limit sessions that have not ended, of one user, or of all for "", after a Session.ID ("" for the first). They are in the order of IDs.
-// One whose user the directory has a Refusal for is listed, without roles.
+// List returns at most limit sessions that have not ended, of one user, or of all for "", after a Session.ID ("" for the first). They are in the
+// order of IDs. One whose user the directory has a Refusal for is listed, without roles.
 func (s *Sessions) List(ctx context.Context, user, after string, limit int) ([]Session, error) {
 	c := s.settings.Load()
 	if c == nil || limit <= 0 {
@@ -96,8 +96,8 @@ func (s *Sessions) end(ctx context.Context, id, user string) error {
 	return s.kept.forget(ctx, id, user)
 }
 
-// EndWhere ends the sessions of a user for which which is true (nil: all), and returns how many there were; user "" means everyone's. With a nil which the feeds of OneTime sessions
-// that were used, and so are no longer kept, are cut too. Sessions that are made while it runs may stay.
+// EndWhere ends the sessions of a user for which which is true (nil: all), and returns how many there were; user "" means everyone's. With a nil
+// which the feeds of OneTime sessions that were used, and so are no longer kept, are cut too. Sessions that are made while it runs may stay.
 func (s *Sessions) EndWhere(ctx context.Context, user string, which func(*Session) bool) (int, error) {
 	var now time.Time
 	if c := s.settings.Load(); c != nil {
@@ -127,8 +127,9 @@ func (s *Sessions) EndWhere(ctx context.Context, user string, which func(*Sessio
 	return ended, failed
 }
 
-// Sweep removes sessions that have ended, and those of users who are gone. It cuts no feeds: an answer that was begun in time may end in its own. Call it now and then;
-// every ten minutes is often enough. removed counts index entries without a session too. What cannot be read stays, and is reported when the rest is done.
+// Sweep removes sessions that have ended, and those of users who are gone. It cuts no feeds: an answer that was begun in time may end in its own.
+// Call it now and then; every ten minutes is often enough. removed counts index entries without a session too. What cannot be read stays, and is
+// reported when the rest is done.
 func (s *Sessions) Sweep(ctx context.Context) (removed int, err error) {
 	c := s.settings.Load()
 	if c == nil {

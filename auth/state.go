@@ -18,9 +18,9 @@ type Record struct {
 	Version string // what Put compares: "" for a record that is to be made
 }
 
-// State is where sign-on keeps what must outlive the process: sessions, access tokens, device keys. Only hashes of secrets are put into it, but for the keys
-// of devices that sign with a shared secret. Implementations are safe for concurrent use. [MemoryState] is one; authtest.TestState tests the contract.
-// A call whose ctx has ended before fails with ctx's error and changes nothing.
+// State is where sign-on keeps what must outlive the process: sessions, access tokens, device keys. Only hashes of secrets are put into it, but for
+// the keys of devices that sign with a shared secret. Implementations are safe for concurrent use. [MemoryState] is one; authtest.TestState tests the
+// contract. A call whose ctx has ended before fails with ctx's error and changes nothing.
 type State interface {
 	// Get returns the record of id, or ErrNoRecord.
 	Get(ctx context.Context, id string) (Record, error)
@@ -31,7 +31,7 @@ type State interface {
 	Delete(ctx context.Context, id string) error
 	// List returns at most limit records whose ids begin with prefix and come after the id after, in the order of ids.
 	List(ctx context.Context, prefix, after string, limit int) ([]Record, error)
-	// Watch calls changed with the id of each record that is made, changed or deleted, by whomever, until stop is called. For a change through this State,
-	// changed has returned before Put or Delete does; for one made elsewhere it is called within a second. It may be called concurrently.
+	// Watch calls changed with the id of each record that is made, changed or deleted, by whomever, until stop is called. For a change through this
+	// State, changed has returned before Put or Delete does; for one made elsewhere it is called within a second. It may be called concurrently.
 	Watch(changed func(id string)) (stop func())
 }

@@ -11,8 +11,8 @@ import (
 
 var _ State = (*MemoryState)(nil)
 
-// MemoryState is a State in memory, for programs whose sessions and tokens need not outlive them, and for tests. The zero MemoryState is empty and ready
-// for use; it is safe for concurrent use.
+// MemoryState is a State in memory, for programs whose sessions and tokens need not outlive them, and for tests. The zero MemoryState is empty and
+// ready for use; it is safe for concurrent use.
 type MemoryState struct {
 	mu       sync.RWMutex
 	records  map[string]Record

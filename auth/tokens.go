@@ -20,7 +20,8 @@ const TokenPrefix = "parlor_"
 // KeyPrefix begins the id (kid) of every device's key.
 const KeyPrefix = "dev_"
 
-// Token is an access token, or a device's key that the device signs tokens with. It holds no secret. The members' names are those under which a State keeps it.
+// Token is an access token, or a device's key that the device signs tokens with. It holds no secret. The members' names are those under which a State
+// keeps it.
 type Token struct {
 	ID        string     `json:"-"` // the handle by which it is listed and revoked; a device key's is its kid
 	User      string     `json:"user"`
@@ -34,11 +35,12 @@ type Token struct {
 	PublicKey string     `json:"public_key,omitempty"` // of a device key that has one: SPKI in PEM
 }
 
-// Tokens keeps the access tokens and device keys of the directory's users in a State. A user who is gone or disabled has none; a new password spares them.
-// It is safe for concurrent use.
+// Tokens keeps the access tokens and device keys of the directory's users in a State. A user who is gone or disabled has none; a new password spares
+// them. It is safe for concurrent use.
 //
-// An access token is the text "parlor_" and 256 random bits in base64url; only its SHA-256 is kept, which is its ID. It is good as a bearer token and in place of the
-// password in Basic. A device's key is kept with what verifies its signatures, under a random kid; who checks those signatures asks [Tokens.DeviceKey].
+// An access token is the text "parlor_" and 256 random bits in base64url; only its SHA-256 is kept, which is its ID. It is good as a bearer token and
+// in place of the password in Basic. A device's key is kept with what verifies its signatures, under a random kid; who checks those signatures asks
+// [Tokens.DeviceKey].
 //
 // Whoever deletes a user calls RevokeAll, so that a later user of that name does not have them.
 type Tokens struct {
@@ -163,8 +165,8 @@ func (t *Tokens) expired(token *Token) bool {
 	return !token.Expires.IsZero() && !t.options.Load().Now().Before(token.Expires)
 }
 
-// DeviceKey returns a device's key with what verifies its signatures: an *ecdsa.PublicKey or a []byte, which must not be changed; ErrNoRecord when there is none, it has
-// expired, or its user is gone. A disabled user is the Authenticator's business.
+// DeviceKey returns a device's key with what verifies its signatures: an *ecdsa.PublicKey or a []byte, which must not be changed; ErrNoRecord when
+// there is none, it has expired, or its user is gone. A disabled user is the Authenticator's business.
 func (t *Tokens) DeviceKey(ctx context.Context, kid string) (Token, any, error) {
 	if !isKey(kid) {
 		return Token{}, nil, ErrNoRecord
@@ -203,8 +205,8 @@ func (t *Tokens) Used(r *http.Request, id string) {
 	}
 }
 
-// Identity is who a request with that token is from: the user with the roles of the directory, and the token's Scope. method is the Method's name. The Credential is "token:"
-// or, for a device's key, "device:" and the ID. It fails with ErrUnknownUser, and with the directory's own errors.
+// Identity is who a request with that token is from: the user with the roles of the directory, and the token's Scope. method is the Method's name.
+// The Credential is "token:" or, for a device's key, "device:" and the ID. It fails with ErrUnknownUser, and with the directory's own errors.
 func (t *Tokens) Identity(ctx context.Context, token *Token, method string) (Identity, error) {
 	u, err := t.users.User(ctx, token.User)
 	if err != nil {
@@ -232,8 +234,8 @@ func (t *Tokens) Get(ctx context.Context, id string) (Token, error) {
 	return k.value.Token, nil
 }
 
-// List returns at most limit of a user's, or of everyone's for "", after an ID ("" for the first), in the order of IDs. Those that have expired and those of users who are gone
-// are left out.
+// List returns at most limit of a user's, or of everyone's for "", after an ID ("" for the first), in the order of IDs. Those that have expired and
+// those of users who are gone are left out.
 func (t *Tokens) List(ctx context.Context, user, after string, limit int) ([]Token, error) {
 	var found []Token
 	for _, kind := range []*records[storedToken]{t.access, t.keys} {
@@ -305,8 +307,8 @@ func (t *Tokens) RevokeAll(ctx context.Context, user string) error {
 	return failed
 }
 
-// Sweep removes those that have expired and those of users who are gone, whose feeds it cuts. removed counts index entries without a token too. What cannot be read stays, and is
-// reported when the rest is done.
+// Sweep removes those that have expired and those of users who are gone, whose feeds it cuts. removed counts index entries without a token too. What
+// cannot be read stays, and is reported when the rest is done.
 func (t *Tokens) Sweep(ctx context.Context) (removed int, err error) {
 	var failed error
 	for _, kind := range []*records[storedToken]{t.access, t.keys} {

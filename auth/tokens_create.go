@@ -41,8 +41,8 @@ type NewToken struct {
 	Secret    []byte // for HS256 and HS512, at least as long as the hash
 }
 
-// Create makes an access token and returns its text, which is kept nowhere. It fails with ErrUnknownUser, or with a *Refusal: 400 for what cannot be meant, 403 when the
-// user has MaxPerUser already.
+// Create makes an access token and returns its text, which is kept nowhere. It fails with ErrUnknownUser, or with a *Refusal: 400 for what cannot be
+// meant, 403 when the user has MaxPerUser already.
 func (t *Tokens) Create(ctx context.Context, n NewToken) (secret string, made Token, err error) {
 	if n.Algorithm != "" || n.Public != "" || n.Secret != nil {
 		return "", Token{}, badRequest("An access token has no key.")

@@ -9,8 +9,8 @@ import (
 // Bearer is the Method "jwt" for access tokens as bearer tokens; other bearer tokens are not its own.
 func (t *Tokens) Bearer() Method { return accessBearer{t} }
 
-// Basic is the Method "default" for access tokens in place of passwords ("app passwords"). The name must be the token's user's. Passwords that do not begin with TokenPrefix are
-// not its own; of those that do none is hashed, and none counts for a Lockout.
+// Basic is the Method "default" for access tokens in place of passwords ("app passwords"). The name must be the token's user's. Passwords that do not
+// begin with TokenPrefix are not its own; of those that do none is hashed, and none counts for a Lockout.
 func (t *Tokens) Basic() Method { return accessBasic{t} }
 
 type accessBearer struct{ tokens *Tokens }
@@ -52,39 +52,39 @@ func (b accessBasic) Authenticate(r *http.Request) (Identity, error) {
 	return id, err
 }
 
-// present uses an access token, which must be name's if that is not "". It fails with ErrNoRecord for one that is not good, with 429 for a client who has tried too many,
-// and with the directory's and the State's own errors.
+// present uses an access token, which must be name's if that is not "". It fails with ErrNoRecord for one that is not good, with 429 for a client who
+// has tried too many of those, and with the directory's and the State's own errors.
 func (t *Tokens) present(r *http.Request, secret, name, method string) (Identity, error) {
-	o := t.options.Load()
-	key := hashKey(secret)
-	k, ok := t.access.remembered(key)
-	giveBack := func() {}
-	if !ok || name != "" && k.value.User != name {
-		var err error
-		if giveBack, err = o.Budget.Take(o.Client(r)); err != nil {
+	k, id, err := t.lookup(r, secret, name, method)
+	if err == nil {
+		t.Used(r, k.id)
+		return id, nil
+	}
+	if errors.Is(err, ErrNoRecord) {
+		// Looking one up costs little, so that it is only paid for when it was wrong: a client whose neighbours guess is not kept out.
+		o := t.options.Load()
+		if _, err := o.Budget.Take(o.Client(r)); err != nil {
 			return Identity{}, about(err, method, name, "")
 		}
-		if len(secret) != len(TokenPrefix)+secretLength {
-			return Identity{}, ErrNoRecord
-		}
-		if k, err = t.access.get(r.Context(), key); err != nil {
-			if !errors.Is(err, ErrNoRecord) {
-				giveBack()
-			}
-			return Identity{}, err
-		}
 	}
-	if t.expired(&k.value.Token) || name != "" && k.value.User != name {
-		return Identity{}, ErrNoRecord
+	return Identity{}, err
+}
+
+func (t *Tokens) lookup(r *http.Request, secret, name, method string) (*kept[storedToken], Identity, error) {
+	if len(secret) != len(TokenPrefix)+secretLength {
+		return nil, Identity{}, ErrNoRecord
 	}
-	id, err := t.Identity(r.Context(), &k.value.Token, method)
-	if errors.Is(err, ErrUnknownUser) {
-		return Identity{}, ErrNoRecord
-	}
-	giveBack()
+	k, err := t.access.get(r.Context(), hashKey(secret))
 	if err != nil {
-		return Identity{}, about(err, method, k.value.User, k.value.credential)
+		return nil, Identity{}, err
 	}
-	t.Used(r, k.id)
-	return id, nil
+	token := &k.value.Token
+	if t.expired(token) || name != "" && token.User != name {
+		return nil, Identity{}, ErrNoRecord
+	}
+	id, err := t.Identity(r.Context(), token, method)
+	if errors.Is(err, ErrUnknownUser) {
+		return nil, Identity{}, ErrNoRecord
+	}
+	return k, id, about(err, method, token.User, k.value.credential)
 }

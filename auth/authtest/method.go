@@ -1,5 +1,5 @@
-// Package authtest tests implementations of auth.Method, auth.Users and auth.State against their contracts, and has what such tests need: a clock that
-// stands still, a signer of tokens, and an OpenID provider that misbehaves on demand.
+// Package authtest tests implementations of auth.Method, auth.Users and auth.State against their contracts, and has what such tests need: a clock
+// that stands still, a signer of tokens, and an OpenID provider that misbehaves on demand.
 //
 // A new Method is tested with one call:
 //
@@ -10,8 +10,9 @@
 //		Bad:    map[string]func(r *http.Request){"wrong password": func(r *http.Request) { r.SetBasicAuth("anna", "pear") }},
 //	})
 //
-// and a new directory with [TestUsers]. A program that signs users on at an OpenID provider is tested with a [Provider]: keys that rotate and vanish, forged ID tokens, a
-// token endpoint that hangs. All are for any package's tests, not for this project's alone.
+// and so are a new directory, with [TestUsers], and a new State, with [TestState]. A program that signs users on at an OpenID provider is tested with
+// a [Provider]: keys that rotate and vanish, forged ID tokens, a token endpoint that hangs. All are for any package's tests, not for this project's
+// alone.
 package authtest
 
 import (
