@@ -207,29 +207,23 @@ func (r *request) home() string {
 	return strings.TrimSuffix("/"+path, "/") + "/_utils/"
 }
 
+// sessionOf is the session of a login.
+func sessionOf(out *oidc.Outcome) auth.NewSession {
+	return auth.NewSession{Who: out.Who, Subject: out.Subject, SID: out.SID}
+}
+
 // startSession makes the session of a login and sets its cookie. expires is zero where the provider's logins make none.
 func (s *Server) startSession(r *request, p *oidc.Provider, out *oidc.Outcome, secure bool) (expires time.Time, err error) {
 	if !p.SessionAllowed() {
 		s.audit(r, "login", "method", "oidc", "provider", p.Name(), "user", out.Who.Name)
 		return time.Time{}, nil
 	}
-	secret, made, err := s.createLogin(r, p, out)
+	secret, made, err := s.createSession(r, sessionOf(out))
 	if err != nil {
 		return time.Time{}, err
 	}
 	r.w.Header().Add("Set-Cookie", r.set.sessions.Cookie("", secret, &made, secure))
 	return made.Expires, nil
-}
-
-// createLogin makes the session of a login.
-func (s *Server) createLogin(r *request, p *oidc.Provider, out *oidc.Outcome) (secret string, made auth.Session, err error) {
-	secret, made, err = r.set.sessions.Create(r.Context(), auth.NewSession{
-		Who: out.Who, Subject: out.Subject, SID: out.SID, Address: r.set.proxies.Client(r.Request), UserAgent: r.UserAgent(),
-	})
-	if err == nil {
-		s.audit(r, "session began", "method", "oidc", "provider", p.Name(), "user", out.Who.Name, "session", made.ID)
-	}
-	return secret, made, err
 }
 
 // appendLogin is what a program learns of its login. expires is the session's, zero for none.

@@ -189,13 +189,11 @@ func loginOf(token string) (subject, sid string) {
 
 // startOwnSession makes a session and answers with its cookie, or with the id that serves once.
 func (s *Server) startOwnSession(r *request, form map[string]string, n auth.NewSession) error {
-	n.Address, n.UserAgent, n.Label = r.set.proxies.Client(r.Request), r.UserAgent(), form["label"]
-	n.OneTime = r.isTrue("one_time")
-	secret, made, err := r.set.sessions.Create(r.Context(), n)
+	n.Label, n.OneTime = form["label"], r.isTrue("one_time")
+	secret, made, err := s.createSession(r, n)
 	if err != nil {
 		return err
 	}
-	s.audit(r, "session began", "method", made.Method, "provider", made.Provider, "user", made.User, "session", made.ID)
 	body := appendSignedIn(nil, n.Who.Name, n.Who.Roles)
 	if n.OneTime {
 		r.private()
@@ -204,6 +202,16 @@ func (s *Server) startOwnSession(r *request, form map[string]string, n auth.NewS
 	}
 	r.w.Header().Set("Set-Cookie", r.set.sessions.Cookie("", secret, &made, r.publicScheme() == "https"))
 	return s.redirected(r, "next", http.StatusOK, append(body, '}'))
+}
+
+// createSession makes a session and notes it, with what the request says of its client.
+func (s *Server) createSession(r *request, n auth.NewSession) (secret string, made auth.Session, err error) {
+	n.Address, n.UserAgent = r.set.proxies.Client(r.Request), r.UserAgent()
+	secret, made, err = r.set.sessions.Create(r.Context(), n)
+	if err == nil {
+		s.audit(r, "session began", "method", made.Method, "provider", made.Provider, "user", made.User, "session", made.ID)
+	}
+	return secret, made, err
 }
 
 // appendSignedIn writes {"ok":true,"name":…,"roles":[…] without its end.

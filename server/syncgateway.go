@@ -233,12 +233,10 @@ func (s *Server) gatewayPostSession(r *request) error {
 
 // gatewayCreate makes a session and sets its cookie, but for one that serves once.
 func (s *Server) gatewayCreate(r *request, n auth.NewSession) (secret string, err error) {
-	n.Address, n.UserAgent = r.set.proxies.Client(r.Request), r.UserAgent()
-	secret, made, err := r.set.sessions.Create(r.Context(), n)
+	secret, made, err := s.createSession(r, n)
 	if err != nil {
 		return "", err
 	}
-	s.audit(r, "session began", "method", made.Method, "provider", made.Provider, "user", made.User, "session", made.ID)
 	if !n.OneTime {
 		cookie := r.set.sessions.Cookie(SyncGatewayCookie, secret, &made, r.publicScheme() == "https")
 		r.w.Header().Set("Set-Cookie", r.gatewaySetCookie(cookie))

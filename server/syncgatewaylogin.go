@@ -56,7 +56,7 @@ func (s *Server) gatewayStart(r *request) (to string, err error) {
 	to, cookie, err := p.Login(r.ofClient(), oidc.Start{Callback: callback, Offline: r.isTrue("offline"), Secure: secure, Cookies: r.Cookies()})
 	if err != nil {
 		if asError(err).Status == http.StatusServiceUnavailable {
-			err = &Error{Status: 500, Kind: http.StatusText(500), Reason: "Unable to obtain client for provider: " + p.Name(), Cause: err}
+			err = &Error{Status: http.StatusInternalServerError, Kind: "Internal Server Error", Reason: "Unable to obtain client for provider: " + p.Name(), Cause: err}
 		}
 		return "", s.loginRefused(r, p, err)
 	}
@@ -134,15 +134,15 @@ func (s *Server) gatewayFailed(r *request, p *oidc.Provider, err error, away str
 	err = s.loginRefused(r, p, err)
 	switch asError(err).Status {
 	case http.StatusUnauthorized, http.StatusServiceUnavailable:
-		return &Error{Status: 500, Kind: http.StatusText(500), Reason: away, Cause: err}
+		return &Error{Status: http.StatusInternalServerError, Kind: "Internal Server Error", Reason: away, Cause: err}
 	case http.StatusForbidden:
-		return &Error{Status: 401, Kind: http.StatusText(401), Reason: "Invalid login", Cause: err}
+		return &Error{Status: http.StatusUnauthorized, Kind: "Unauthorized", Reason: "Invalid login", Cause: err}
 	case http.StatusBadRequest:
 		reason := "OIDC Auth Failure: State mismatch"
 		if !p.Pending(r.Cookies()) {
 			reason = "OIDC Auth Failure: No state cookie found, client needs to support cookies when OIDC callback state is enabled"
 		}
-		return &Error{Status: 400, Kind: http.StatusText(400), Reason: reason, Cause: err}
+		return &Error{Status: http.StatusBadRequest, Kind: "Bad Request", Reason: reason, Cause: err}
 	}
 	return err
 }
@@ -160,7 +160,7 @@ func (s *Server) gatewayLoggedIn(r *request, p *oidc.Provider, out *oidc.Outcome
 		body = appendString(append(body, `,"refresh_token":`...), out.RefreshToken)
 	}
 	if p.SessionAllowed() {
-		secret, made, err := s.createLogin(r, p, out)
+		secret, made, err := s.createSession(r, sessionOf(out))
 		if err != nil {
 			return err
 		}

@@ -40,14 +40,13 @@ func (s *Server) gatewayMakeSession(r *request, form *gatewayForm) error {
 	case user.Disabled:
 		return gatewayError(http.StatusBadRequest, "User is disabled")
 	}
-	secret, made, err := r.set.sessions.Create(r.Context(), auth.NewSession{
-		Who:     auth.Identity{Name: user.Name, Roles: user.Roles, Method: "admin", Local: true},
-		Address: r.set.proxies.Client(r.Request), UserAgent: r.UserAgent(), Label: "made by " + r.who.Name, TTL: ttl,
+	secret, made, err := s.createSession(r, auth.NewSession{
+		Who:   auth.Identity{Name: user.Name, Roles: user.Roles, Method: "admin", Local: true},
+		Label: "made by " + r.who.Name, TTL: ttl,
 	})
 	if err != nil {
 		return err
 	}
-	s.audit(r, "session began", "method", made.Method, "user", made.User, "session", made.ID)
 	body := appendString([]byte(`{"session_id":`), secret)
 	body = appendString(append(body, `,"expires":`...), made.Expires.UTC().Format(time.RFC3339))
 	return r.send(http.StatusOK, append(appendString(append(body, `,"cookie_name":`...), SyncGatewayCookie), '}'))
