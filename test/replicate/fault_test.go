@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -28,9 +29,12 @@ func (b bench) through(peer *replicate.Peer, bad func(w http.ResponseWriter, r *
 	}
 	proxy := httputil.NewSingleHostReverseProxy(to)
 	proxy.FlushInterval = -1
+	proxy.ErrorLog = log.New(io.Discard, "", 0) // connections are cut on purpose
 	proxy.ErrorHandler = func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) }
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !bad(w, r) {
+			// A server may answer while the proxy still reads the request.
+			_ = http.NewResponseController(w).EnableFullDuplex()
 			proxy.ServeHTTP(w, r)
 		}
 	}))
@@ -124,6 +128,7 @@ func faults(t *testing.T, b bench) {
 			panic(http.ErrAbortHandler)
 		case 7, 9:
 			proxy := httputil.NewSingleHostReverseProxy(to)
+			proxy.ErrorLog = log.New(io.Discard, "", 0)
 			proxy.ServeHTTP(&cutter{w, 30}, r)
 			return true
 		case 11:
