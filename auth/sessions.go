@@ -211,13 +211,15 @@ func (s *Sessions) present(r *http.Request, c *sessionSettings, cookie, secret s
 		id, err = s.identity(r.Context(), c, k.value, now)
 	}
 	if err == nil && k.value.OneTime {
-		return id, s.redeem(r.Context(), k)
+		err = s.redeem(r.Context(), k)
 	}
 	switch {
 	case errors.Is(err, ErrNoRecord):
 		return Identity{}, ErrNoCredentials
 	case err != nil:
 		return Identity{}, err
+	case k.value.OneTime:
+		return id, nil
 	case cookie == "":
 		return Identity{}, ErrNoCredentials
 	}
@@ -225,12 +227,9 @@ func (s *Sessions) present(r *http.Request, c *sessionSettings, cookie, secret s
 	return id, nil
 }
 
-// redeem ends a one-time session by using it. Of several at once, the State lets one delete it.
+// redeem ends a one-time session by using it. Of several at once, the State lets one delete it, and the others fail with ErrNoRecord.
 func (s *Sessions) redeem(ctx context.Context, k *kept[storedSession]) error {
 	err := s.kept.remove(ctx, k.id)
-	if errors.Is(err, ErrNoRecord) {
-		return ErrNoCredentials
-	}
 	if err == nil {
 		// Left undone, it is a matter for Sweep.
 		s.notes.add(func(ctx context.Context) { _ = s.kept.forget(ctx, k.id, k.value.User) })
