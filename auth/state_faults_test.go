@@ -134,7 +134,7 @@ func (d *departing) User(_ context.Context, name string) (*auth.User, error) {
 // TestUserDeletedMeanwhile: whoever is deleted while a credential of his is made is left with none.
 func TestUserDeletedMeanwhile(t *testing.T) {
 	t.Parallel()
-	for what, make := range map[string]func(state auth.State) (string, error){
+	for what, create := range map[string]func(state auth.State) (string, error){
 		"a password's session": func(state auth.State) (string, error) {
 			s := auth.NewSessions(state, new(departing), new(auth.Revocations))
 			defer s.Close()
@@ -167,7 +167,7 @@ func TestUserDeletedMeanwhile(t *testing.T) {
 		},
 	} {
 		state := new(auth.MemoryState)
-		if secret, err := make(state); !errors.Is(err, auth.ErrUnknownUser) || secret != "" {
+		if secret, err := create(state); !errors.Is(err, auth.ErrUnknownUser) || secret != "" {
 			t.Errorf("%s: %q, %v", what, secret, err)
 		}
 		if left, err := state.List(t.Context(), "", "", 10); err != nil || len(left) != 0 {
