@@ -72,7 +72,7 @@ func (s *Server) deleteDatabase(r *request) error {
 	}
 	s.revocations.Recheck(auth.Match{Database: r.segments[0]})
 	if r.segments[0] == usersDatabase {
-		if err := s.orphanStrangers(r.set); err != nil {
+		if err := s.orphanStrangers(r.set, true); err != nil {
 			return err
 		}
 		if err := s.endStrays(context.WithoutCancel(r.Context())); err != nil {

@@ -122,7 +122,7 @@ func (s *Server) configureVaults(set, old *settings) error {
 		}
 	}
 	if old == nil || !maps.Equal(set.snap.Section("admins"), old.snap.Section("admins")) {
-		if err := s.orphanStrangers(set); err != nil {
+		if err := s.orphanStrangers(set, false); err != nil {
 			return err
 		}
 	}
@@ -146,23 +146,24 @@ func (s *Server) loadVaults() error {
 }
 
 // orphanStrangers takes those users out of vaults who are there no longer: whose documents were deleted, and owners who are neither in _users nor server
-// admins. A vault may be shared with somebody for whom only tokens vouch, so who was never there may stay.
-func (s *Server) orphanStrangers(set *settings) error {
+// admins. A vault may be shared with somebody for whom only tokens vouch, so who was never there may stay, unless everyone goes whom _users does not hold, as
+// when all of it was deleted.
+func (s *Server) orphanStrangers(set *settings, everyone bool) error {
 	users, err := s.store.DB(usersDatabase)
 	if err != nil && !errors.Is(err, store.ErrNoDatabase) {
 		return err
 	}
-	named := map[string]bool{} // whether as an owner
+	named := map[string]bool{} // whether as somebody who must be there
 	s.vaults.mu.Lock()
 	for name := range s.vaults.names {
 		if name != "" {
-			named[name] = false
+			named[name] = everyone
 		}
 	}
 	s.vaults.mu.Unlock()
 	if err := s.eachKept(func(k keptVault) error {
 		for user := range k.vault.Shares {
-			named[user] = named[user] || false
+			named[user] = named[user] || everyone
 		}
 		if k.vault.Owner != "" {
 			named[k.vault.Owner] = true
@@ -186,8 +187,8 @@ func (s *Server) orphanStrangers(set *settings) error {
 	return nil
 }
 
-// orphanStranger does so for one user. users is nil when there is no _users.
-func (s *Server) orphanStranger(set *settings, users *store.DB, user string, owner bool) error {
+// orphanStranger does so for one user. users is nil when there is no _users; a user who must be there goes also when there never was a document.
+func (s *Server) orphanStranger(set *settings, users *store.DB, user string, must bool) error {
 	if _, admin := set.snap.Section("admins")[user]; admin {
 		return nil
 	}
@@ -196,7 +197,7 @@ func (s *Server) orphanStranger(set *settings, users *store.DB, user string, own
 		_, err = users.Doc(userPrefix + user)
 	}
 	switch {
-	case errors.Is(err, store.ErrDeleted), owner && errors.Is(err, store.ErrNotFound):
+	case errors.Is(err, store.ErrDeleted), must && errors.Is(err, store.ErrNotFound):
 		return s.orphan(context.Background(), user)
 	case errors.Is(err, store.ErrNotFound):
 		return nil

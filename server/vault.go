@@ -105,13 +105,14 @@ const (
 
 // newVaultSettings refuses patterns under which the names of two users could be the same.
 func newVaultSettings(snap *config.Snapshot) (v vaultSettings, err error) {
+	days := snap.Int(7, "undelete_days", "parlor_vaults")
 	v = vaultSettings{
-		undelete:  time.Duration(snap.Int(7, "undelete_days", "parlor_vaults")) * 24 * time.Hour,
+		undelete:  time.Duration(days) * 24 * time.Hour,
 		maxVaults: int(snap.Int(0, "max_vaults", "parlor_vaults")),
 		maxBytes:  snap.Int(0, "max_bytes", "parlor_vaults"),
 	}
-	if days := v.undelete / (24 * time.Hour); days < 0 || days > 36500 || v.maxVaults < 0 || v.maxBytes < 0 {
-		return v, &config.ValueError{Reason: "[parlor_vaults] undelete_days, max_vaults and max_bytes are numbers from 0"}
+	if days < 0 || days > 36500 || v.maxVaults < 0 || v.maxBytes < 0 {
+		return v, &config.ValueError{Reason: "[parlor_vaults] undelete_days, max_vaults and max_bytes are numbers from 0; days are 36500 at most"}
 	}
 	pattern := snap.String("{user}-*", "pattern", "parlor_vaults")
 	// In a file an empty value is none at all, so there is a word for it.

@@ -97,6 +97,7 @@ func (s *Server) putVault(r *request) error {
 	if err := s.storeVault(r, sec, after); err != nil {
 		return err
 	}
+	s.audit(r, "vault changed", "database", r.db.Name(), "owner", after.Owner, "shares", len(after.Shares))
 	return r.ok(http.StatusOK)
 }
 
@@ -316,6 +317,7 @@ func (s *Server) postVault(r *request) error {
 	if err := s.undelete(r, kept, sent.As); err != nil {
 		return err
 	}
+	s.audit(r, "vault undeleted", "database", sent.As, "from", kept.Name, "owner", kept.vault.Owner)
 	body := appendString([]byte(`{"ok":true,"name":`), sent.As)
 	return r.send(http.StatusCreated, append(body, '}'))
 }
@@ -331,5 +333,6 @@ func (s *Server) deleteVault(r *request) error {
 	if err := s.store.Expunge(r.Context(), kept.Name); err != nil {
 		return err
 	}
+	s.audit(r, "vault removed for good", "database", kept.Name, "owner", kept.vault.Owner)
 	return r.ok(http.StatusOK)
 }

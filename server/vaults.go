@@ -126,7 +126,7 @@ func (s *Server) hasVault(user string) (bool, error) {
 // mayMake reports whether the caller, no server admin, may make a database of a name: one of those that are his, or one that was. A name that only a token
 // vouches for, and no directory holds, owns nothing.
 func (s *Server) mayMake(r *request, name string) (bool, error) {
-	if r.set.vaults.off || r.who.Anonymous() {
+	if r.who.Anonymous() {
 		return false, nil
 	}
 	user, err := s.users.User(r.Context(), r.who.Name)
@@ -163,8 +163,6 @@ func (s *Server) ownsDatabase(r *request, name string) (bool, error) {
 // this name was deleted and its copy is still kept. That vault's _security and shares come back, as LiveSync's "overwrite server data" has it, which deletes a
 // database and makes it again.
 func (s *Server) makeDatabase(r *request, name string) error {
-	s.vaults.change.Lock()
-	defer s.vaults.change.Unlock()
 	owner, err := s.futureOwner(r)
 	if err != nil {
 		return err
@@ -173,14 +171,27 @@ func (s *Server) makeDatabase(r *request, name string) error {
 	if err != nil {
 		return err
 	}
-	again := kept.vault != nil && kept.vault.Owner != "" && (owner == "" || owner == kept.vault.Owner)
-	if owner == "" && !again {
+	if owner == "" && (kept.vault == nil || kept.vault.Owner == "") {
 		_, err := s.store.Create(r.Context(), name, r.set.defaultSecurity)
 		return err
 	}
+	return s.makeVault(r, name, owner)
+}
+
+// makeVault makes a vault for owner, or for the owner of the kept copy of that name when owner is "".
+func (s *Server) makeVault(r *request, name, owner string) error {
+	s.vaults.change.Lock()
+	defer s.vaults.change.Unlock()
+	kept, err := s.keptVault(r.set, name)
+	if err != nil {
+		return err
+	}
 	is, security := &vault{Owner: owner}, newVaultSecurity(owner)
-	if again {
+	if kept.vault != nil && kept.vault.Owner != "" && (owner == "" || owner == kept.vault.Owner) {
 		is, security = kept.vault, kept.Security
+	}
+	if is.Owner == "" {
+		return errConflict // the copy has gone meanwhile
 	}
 	if !r.who.Admin() {
 		if err := s.anotherVault(r, name, owner); err != nil {
@@ -195,6 +206,7 @@ func (s *Server) makeDatabase(r *request, name string) error {
 		return err
 	}
 	s.vaults.enter(name, is)
+	s.audit(r, "vault made", "database", name, "owner", is.Owner)
 	return nil
 }
 
@@ -306,7 +318,7 @@ func (s *Server) roomForLocal(r *request, id string, body []byte) error {
 	s.vaults.mu.Lock()
 	defer s.vaults.mu.Unlock()
 	u := s.vaults.usage[r.sec.vault.Owner]
-	if u.locals[r.db.Name()] >= checkpointCount {
+	if u.locals == nil || u.locals[r.db.Name()] >= checkpointCount {
 		return err
 	}
 	u.locals[r.db.Name()]++
@@ -351,14 +363,14 @@ func (s *Server) measure(owner string) error {
 // a copy that holds something: a rebuild that failed is often tried again.
 func (s *Server) removeDatabase(r *request) error {
 	ctx, name := r.Context(), r.db.Name()
+	if r.sec.vault == nil {
+		return s.store.Delete(ctx, name)
+	}
 	s.vaults.change.Lock()
 	defer s.vaults.change.Unlock()
 	sec, err := s.security.of(r.db)
 	if err != nil {
 		return err
-	}
-	if sec.vault == nil {
-		return s.store.Delete(ctx, name)
 	}
 	info, err := r.db.Info()
 	if err != nil {
@@ -377,6 +389,7 @@ func (s *Server) removeDatabase(r *request) error {
 	if err != nil {
 		return err
 	}
+	s.audit(r, "vault deleted", "database", name, "owner", sec.vault.Owner)
 	s.vaults.leave(name, sec.vault.Owner)
 	for user := range sec.vault.Shares {
 		s.vaults.leave(name, user)

@@ -374,6 +374,7 @@ func TestUserWhoGoes(t *testing.T) {
 			ts.do("DELETE", "/_users", "")
 			ts.do("PUT", "/_users", "")
 			ts.addUser("bob")
+			ts.steps(step{bob, "GET", "/bob-notes/", "", 403}, step{bob, "GET", "/kept/", "", 403})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -389,6 +390,8 @@ func TestUserWhoGoes(t *testing.T) {
 				step{ann, "DELETE", "/ann-gone", "", 200},
 				step{bob, "PUT", "/bob-notes", "", 201},
 				step{bob, "PUT", "/bob-notes/_vault", `{"shares":{"ann":"write"}}`, 200},
+				step{admin, "PUT", "/kept?owner=admin", "", 201},
+				step{admin, "PUT", "/kept/_vault", `{"shares":{"bob":"write"}}`, 200},
 				step{ann, "PUT", "/bob-notes/doc", `{}`, 201},
 			)
 			leave(ts)
