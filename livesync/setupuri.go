@@ -48,7 +48,7 @@ func Encode(settings jsontext.Value, passphrase string) (string, error) {
 	rand.Read(r.pbkdf2Salt[:]) // never fails
 	rand.Read(r.iv[:])
 	rand.Read(r.hkdfSalt[:])
-	return encode(settings, passphrase, r)
+	return encode(settings, passphrase, r, pbkdf2Iterations)
 }
 
 // randomness is what makes two URIs of the same settings differ.
@@ -58,7 +58,8 @@ type randomness struct {
 	hkdfSalt   [hkdfSaltSize]byte
 }
 
-func encode(settings jsontext.Value, passphrase string, r randomness) (string, error) {
+// encode is Encode without its randomness, and with the number of iterations, which tests lower: under the race detector they take seconds.
+func encode(settings jsontext.Value, passphrase string, r randomness, iterations int) (string, error) {
 	switch {
 	case passphrase == "":
 		return "", errors.New("a Setup URI needs a passphrase")
@@ -67,7 +68,7 @@ func encode(settings jsontext.Value, passphrase string, r randomness) (string, e
 	case !isObject(settings):
 		return "", errors.New("the settings are no JSON object")
 	}
-	aead, err := r.cipher(passphrase)
+	aead, err := r.cipher(passphrase, iterations)
 	if err != nil {
 		return "", err
 	}
@@ -79,11 +80,15 @@ func encode(settings jsontext.Value, passphrase string, r randomness) (string, e
 // there, is passed over. It fails with [ErrPassphrase] for a wrong passphrase, and with an error that says what it was given for anything but a
 // Setup URI of LiveSync 0.25 or later.
 func Decode(uri, passphrase string) (jsontext.Value, error) {
+	return decode(uri, passphrase, pbkdf2Iterations)
+}
+
+func decode(uri, passphrase string, iterations int) (jsontext.Value, error) {
 	s, err := parse(uri)
 	if err != nil {
 		return nil, err
 	}
-	aead, err := s.cipher(passphrase)
+	aead, err := s.cipher(passphrase, iterations)
 	if err != nil {
 		return nil, err
 	}
@@ -98,8 +103,8 @@ func Decode(uri, passphrase string) (jsontext.Value, error) {
 }
 
 // cipher derives the key of one URI.
-func (r *randomness) cipher(passphrase string) (cipher.AEAD, error) {
-	master, err := pbkdf2.Key(sha256.New, passphrase, r.pbkdf2Salt[:], pbkdf2Iterations, 32)
+func (r *randomness) cipher(passphrase string, iterations int) (cipher.AEAD, error) {
+	master, err := pbkdf2.Key(sha256.New, passphrase, r.pbkdf2Salt[:], iterations, 32)
 	if err != nil {
 		return nil, err
 	}

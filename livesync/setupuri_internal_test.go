@@ -33,7 +33,7 @@ func vectorRandomness() (r randomness) {
 
 func TestVector(t *testing.T) {
 	t.Parallel()
-	uri, err := encode([]byte(vectorSettings), vectorPassphrase, vectorRandomness())
+	uri, err := encode([]byte(vectorSettings), vectorPassphrase, vectorRandomness(), pbkdf2Iterations)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,11 +46,25 @@ func TestVector(t *testing.T) {
 	}
 }
 
-// TestDecodeWrapped reads the vector as LiveSync copies it, with a blank behind, and as a terminal's lines.
+// fewer iterations are enough where the vector is not meant.
+const fewer = 2
+
+// quickURI is a Setup URI of few iterations.
+func quickURI(t *testing.T, settings, passphrase string) string {
+	t.Helper()
+	uri, err := encode([]byte(settings), passphrase, vectorRandomness(), fewer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return uri
+}
+
+// TestDecodeWrapped reads a URI as LiveSync copies it, with a blank behind, and as a terminal's lines.
 func TestDecodeWrapped(t *testing.T) {
 	t.Parallel()
-	for _, uri := range []string{vectorURI + " ", "  " + vectorURI[:100] + "\r\n" + vectorURI[100:] + "\n"} {
-		if settings, err := Decode(uri, vectorPassphrase); err != nil || string(settings) != vectorSettings {
+	whole := quickURI(t, vectorSettings, "p")
+	for _, uri := range []string{whole + " ", "  " + whole[:100] + "\r\n" + whole[100:] + "\n"} {
+		if settings, err := decode(uri, "p", fewer); err != nil || string(settings) != vectorSettings {
 			t.Errorf("%.20q…: %v", uri, err)
 		}
 	}
@@ -83,14 +97,15 @@ func TestDecodeRefuses(t *testing.T) {
 
 func TestDecodeWrongPassphrase(t *testing.T) {
 	t.Parallel()
+	uri := quickURI(t, vectorSettings, vectorPassphrase)
 	changed := sealed{randomness: vectorRandomness(), text: bytes.Repeat([]byte{1}, 100)}
 	for name, c := range map[string]struct{ uri, passphrase string }{
-		"another passphrase": {vectorURI, "setup-pass"},
-		"none":               {vectorURI, ""},
-		"a blank more":       {vectorURI, vectorPassphrase + " "},
+		"another passphrase": {uri, "setup-pass"},
+		"none":               {uri, ""},
+		"a blank more":       {uri, vectorPassphrase + " "},
 		"a changed text":     {changed.uri(), vectorPassphrase},
 	} {
-		if settings, err := Decode(c.uri, c.passphrase); !errors.Is(err, ErrPassphrase) || settings != nil {
+		if settings, err := decode(c.uri, c.passphrase, fewer); !errors.Is(err, ErrPassphrase) || settings != nil {
 			t.Errorf("%s: %s, %v; want ErrPassphrase", name, settings, err)
 		}
 	}
@@ -101,12 +116,12 @@ func TestDecodeSealedGarbage(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{"", "null", "[]", `{"a":`, `{"a":1,"a":2}`} {
 		r := vectorRandomness()
-		aead, err := r.cipher("p")
+		aead, err := r.cipher("p", fewer)
 		if err != nil {
 			t.Fatal(err)
 		}
 		s := sealed{randomness: r, text: aead.Seal(nil, r.iv[:], []byte(text), nil)}
-		if settings, err := Decode(s.uri(), "p"); err == nil {
+		if settings, err := decode(s.uri(), "p", fewer); err == nil {
 			t.Errorf("%q is taken as %s", text, settings)
 		}
 	}
@@ -135,20 +150,26 @@ func TestEncodeDecode(t *testing.T) {
 	t.Parallel()
 	longest := []byte(`{"a":"` + strings.Repeat("x", MaxSettings-8) + `"}`)
 	for _, settings := range []string{`{}`, ` {"é":"\u00e9", "n":1e400} `, string(longest)} {
-		one, err := Encode([]byte(settings), "pass wörd")
-		if err != nil {
-			t.Fatal(err)
-		}
-		other, err := Encode([]byte(settings), "pass wörd")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if one == other {
-			t.Errorf("two URIs of %.20s are the same", settings)
-		}
-		if back, err := Decode(one, "pass wörd"); err != nil || string(back) != settings {
+		uri := quickURI(t, settings, "pass wörd")
+		if back, err := decode(uri, "pass wörd", fewer); err != nil || string(back) != settings {
 			t.Errorf("%.20s comes back as %.20s, %v", settings, back, err)
 		}
+	}
+}
+
+// TestEncodeIsFresh asserts that no two URIs are alike, and that what Encode writes is what Decode reads.
+func TestEncodeIsFresh(t *testing.T) {
+	t.Parallel()
+	one, err := Encode([]byte(`{}`), "p")
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := Encode([]byte(`{}`), "p")
+	if err != nil || one == other {
+		t.Errorf("two URIs are the same: %v", err)
+	}
+	if back, err := Decode(one, "p"); err != nil || string(back) != `{}` {
+		t.Errorf("%s, %v", back, err)
 	}
 }
 
