@@ -27,6 +27,14 @@ type KeySource interface {
 	Candidates(ctx context.Context, alg, kid string) ([]any, error)
 }
 
+// Refetcher is a KeySource that can look for keys again. It is asked when none of its keys has made the signature of a token that does not say which did: the issuer may
+// have others by now, and there is no kid to miss one by.
+type Refetcher interface {
+	KeySource
+	// Refetch reports whether there may be other keys than before. How often it really looks is its own business.
+	Refetch(ctx context.Context) bool
+}
+
 // SigningAlgorithms are those that a Verifier knows, in order: all but HS, whose keys are no public ones.
 func SigningAlgorithms() []string {
 	names := slices.Sorted(maps.Keys(algorithms))
@@ -240,6 +248,17 @@ const unknownKid = "Unknown kid"
 
 // verifyWith checks a signature with the keys of a source that the header selects, and returns the one that made it.
 func verifyWith(ctx context.Context, source KeySource, h *header, signed, signature string) (any, error) {
+	key, err := verifyWithPresent(ctx, source, h, signed, signature)
+	if _, wrong := err.(*signatureError); !wrong || h.given() != "" {
+		return key, err
+	}
+	if r, ok := source.(Refetcher); !ok || !r.Refetch(ctx) {
+		return nil, err
+	}
+	return verifyWithPresent(ctx, source, h, signed, signature)
+}
+
+func verifyWithPresent(ctx context.Context, source KeySource, h *header, signed, signature string) (any, error) {
 	keys, err := source.Candidates(ctx, h.algName, h.given())
 	switch {
 	case err != nil:

@@ -287,6 +287,37 @@ func TestRemovedKeyIsForgotten(t *testing.T) {
 	}
 }
 
+// TestTokensWithoutKid: after a rotation there is no kid to miss; bad ones have no more fetched than others do.
+func TestTokensWithoutKid(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	m := issuers(t, w.issuer(t, nil))
+	nameless := func(jti any) string {
+		return w.idp.IDToken(t, func(header, claims map[string]any) {
+			header["kid"], claims["sub"], claims["jti"] = "", "248289761001", jti
+		})
+	}
+	if id, err := ask(m, nameless(0)); err != nil || id.Credential != "issuer:corp:" {
+		t.Fatalf("%+v, %v", id, err)
+	}
+	w.idp.Rotate(t, "ES256")
+	w.idp.Remove("key-1")
+	w.clock.Advance(30 * time.Second)
+	if _, err := ask(m, nameless(1)); err != nil {
+		t.Errorf("the new key: %v", err)
+	}
+	want(t, "requests", w.idp.Requests(authtest.KeysPath), 2)
+	w.idp.SignWith(authtest.NewSigner(t, "ES256", ""))
+	for _, pause := range []time.Duration{0, 29 * time.Second, time.Second} {
+		w.clock.Advance(pause)
+		for i := range 50 {
+			_, err := ask(m, nameless(fmt.Sprint(pause, i)))
+			wantStatus(t, "another's key", err, 401)
+		}
+	}
+	want(t, "requests", w.idp.Requests(authtest.KeysPath), 3)
+}
+
 // TestThousandBadTokens: through the Method, at most one request goes out.
 func TestThousandBadTokens(t *testing.T) {
 	t.Parallel()

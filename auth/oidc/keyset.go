@@ -16,7 +16,7 @@ import (
 	"github.com/parlordb/parlor/auth/jwt"
 )
 
-var _ jwt.KeySource = (*KeySet)(nil)
+var _ jwt.Refetcher = (*KeySet)(nil)
 
 // KeySetOptions say where a key set comes from: JWKS, else URL, else the jwks_uri of Issuer's discovery document.
 type KeySetOptions struct {
@@ -30,7 +30,7 @@ type KeySetOptions struct {
 }
 
 // KeySet is a provider's key set (RFC 7517 §5). It is fetched when it is first needed and kept as long as HTTP says (from a minute to a day; an hour when it does not say),
-// and fetched again ahead of its end while requests go on. A token that names a key which is not there has it fetched once more, but no more than once in 30 seconds,
+// and fetched again ahead of its end while requests go on. A token that names a key which is not there, or names none and was signed by none, has it fetched once more, but no more than once in 30 seconds,
 // whatever strangers send. While the provider fails, the old keys stay. A key that the provider has taken away is not trusted any more after the next fetch.
 //
 // It implements jwt.KeySource, and go-oidc's KeySet with VerifySignature. It is safe for concurrent use.
@@ -130,6 +130,15 @@ func (k *KeySet) Candidates(ctx context.Context, alg, kid string) ([]any, error)
 		return found, err
 	}
 	return k.keys.again(ctx, set).Candidates(ctx, alg, kid)
+}
+
+// Refetch implements jwt.Refetcher, within the same 30 seconds as unknown kids.
+func (k *KeySet) Refetch(ctx context.Context) bool {
+	if k.fixed != nil {
+		return false
+	}
+	set, err := k.keys.get(ctx)
+	return err == nil && k.keys.again(ctx, set) != set
 }
 
 // VerifySignature implements go-oidc's KeySet: it returns the payload of a signed token.

@@ -221,8 +221,11 @@ func TestRefreshAhead(t *testing.T) {
 	clock := authtest.NewClock()
 	p, k := keysOf(t, clock)
 	want(t, "before", has(t, k, "key-1"), true)
-	release := make(chan struct{})
-	p.Break(authtest.KeysPath, p.Wait(release))
+	arrived, release := make(chan struct{}), make(chan struct{})
+	p.Break(authtest.KeysPath, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		close(arrived)
+		p.Wait(release).ServeHTTP(rw, r)
+	}))
 	clock.Advance(45*time.Minute - 1)
 	want(t, "early", has(t, k, "key-1"), true)
 	want(t, "requests", p.Requests(authtest.KeysPath), 1)
@@ -234,6 +237,7 @@ func TestRefreshAhead(t *testing.T) {
 		wg.Go(func() { want(t, "while it is fetched", has(t, k, "key-1"), true) })
 	}
 	wg.Wait()
+	<-arrived // the one request, before anybody has missed a key
 	close(release)
 	want(t, "a new key, which does wait", has(t, k, "key-2"), true) // for the same fetch
 	want(t, "the removed key", has(t, k, "key-1"), false)
