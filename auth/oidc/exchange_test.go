@@ -41,6 +41,7 @@ func TestTokenEndpointFails(t *testing.T) {
 		"the code is not taken": {authtest.Answer(400, `{"error":"invalid_grant","error_description":"`+strings.Repeat("x", 10_000)+`"}`), 401},
 		"we are not taken":      {authtest.Answer(401, `{"error":"invalid_client"}`), 503},
 		"a redirect":            {authtest.RedirectTo(elsewhere.URL), 503},
+		"a redirect at home":    {http.RedirectHandler("/elsewhere", http.StatusTemporaryRedirect), 503},
 		"a redirect with body":  {http.RedirectHandler(elsewhere.URL, http.StatusTemporaryRedirect), 503},
 	} {
 		answer := a.answer(t, a.begin(t, Start{}))
@@ -51,7 +52,7 @@ func TestTokenEndpointFails(t *testing.T) {
 			t.Errorf("%s: told too much: %v", name, err)
 		}
 	}
-	if led.Load() != 0 {
+	if led.Load() != 0 || a.idp.Requests("/elsewhere") != 0 {
 		t.Error("a redirect of the token endpoint was followed")
 	}
 	a.idp.Break(authtest.TokenPath, nil)
