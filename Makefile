@@ -21,6 +21,7 @@ fmt: ## format all Go files
 .PHONY: test
 test: cc $(NODE_PACKAGES) vet fuzz ## install what the tests need and run all of them
 	$(GO) test -race -count=1 ./...
+	$(GO) test -count=1 -run '^TestManySessions$$' ./server
 
 .PHONY: vet
 vet: ## format check, go vet and staticcheck
