@@ -80,25 +80,22 @@ func (u *Users) Link(ctx context.Context, name string, id auth.ForeignIdentity) 
 	if errors.Is(err, store.ErrNoDatabase) {
 		return auth.ErrUnknownUser
 	}
-	for try := 0; err == nil && try < linkTries; try++ {
-		var w *store.Write
-		w, err = u.link(db, name, id)
+	if err != nil {
+		return err
+	}
+	for range linkTries {
+		w, err := u.link(db, name, id)
 		if w == nil || err != nil {
 			return err
 		}
-		_, err = db.Put(ctx, *w, nil)
-		if err == nil {
+		switch _, err = db.Put(ctx, *w, nil); {
+		case err == nil:
 			return u.wrote(ctx, "identity linked", name, id)
-		}
-		if errors.Is(err, store.ErrConflict) {
-			err = nil
-			continue
+		case !errors.Is(err, store.ErrConflict):
+			return err
 		}
 	}
-	if err == nil {
-		err = &auth.Refusal{Status: http.StatusServiceUnavailable, Kind: "service_unavailable", Reason: "This account is being changed; try again."}
-	}
-	return err
+	return &auth.Refusal{Status: http.StatusServiceUnavailable, Kind: "service_unavailable", Reason: "This account is being changed; try again."}
 }
 
 // link makes the write that adds an identity to a document; nil when it is there already.

@@ -95,13 +95,7 @@ func (s *Server) passwordSession(r *request, form map[string]string) error {
 	case other != "" && other != name:
 		return badRequest("request body contains different usernames")
 	}
-	ctx := auth.WithClient(r.Context(), r.set.proxies.Client(r.Request))
-	user, err := s.passwords.VerifyBoth(ctx, name, form["password"], func(u *auth.User) error {
-		return s.totp.Verify(u.Name, u.TOTPKey, form["token"])
-	})
-	if err != nil {
-		s.auditRefusal(r, "session", err)
-	}
+	user, err := s.verifyLogin(r, name, form["password"], form["token"])
 	refused, _ := errors.AsType[*auth.Refusal](err)
 	switch {
 	case refused != nil && refused.Status == http.StatusUnauthorized:
@@ -115,6 +109,15 @@ func (s *Server) passwordSession(r *request, form map[string]string) error {
 	return s.startOwnSession(r, form, auth.NewSession{
 		Who: auth.Identity{Name: user.Name, Roles: user.Roles, Method: "default", Local: true}, User: user,
 	})
+}
+
+// verifyLogin checks a name, a password and perhaps a second factor, and notes what is refused.
+func (s *Server) verifyLogin(r *request, name, pass, code string) (*auth.User, error) {
+	user, err := s.passwords.VerifyBoth(r.ofClient(), name, pass, func(u *auth.User) error { return s.totp.Verify(u.Name, u.TOTPKey, code) })
+	if err != nil {
+		s.auditRefusal(r, "session", err)
+	}
+	return user, err
 }
 
 // cookieSession answers with a cookie that is the session itself.

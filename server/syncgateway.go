@@ -246,13 +246,10 @@ func (s *Server) gatewayCreate(r *request, n auth.NewSession) (secret string, er
 
 // gatewaySignIn is a session for the name and password of a body.
 func (s *Server) gatewaySignIn(r *request, form *gatewayForm) (n auth.NewSession, err error) {
-	user, err := s.passwords.VerifyBoth(r.ofClient(), form.name, form.password, func(u *auth.User) error {
-		return s.totp.Verify(u.Name, u.TOTPKey, form.token)
-	})
+	user, err := s.verifyLogin(r, form.name, form.password, form.token)
 	if err == nil {
 		return auth.NewSession{Who: auth.Identity{Name: user.Name, Roles: user.Roles, Method: "default", Local: true}}, nil
 	}
-	s.auditRefusal(r, "session", err)
 	refused, _ := errors.AsType[*auth.Refusal](err)
 	if refused != nil && refused.Status == http.StatusUnauthorized {
 		err = gatewayError(http.StatusUnauthorized, "Invalid login")
@@ -268,6 +265,10 @@ func (s *Server) gatewaySignIn(r *request, form *gatewayForm) (n auth.NewSession
 // gatewaySession is a session for who the request is from already.
 func (s *Server) gatewaySession(r *request) (n auth.NewSession, err error) {
 	n.Who = r.who
+	// A session outlives the word of a proxy, and a signature that was good for one request.
+	if m := r.who.Method; m != "cookie" && m != "jwt" && m != "default" {
+		return n, gatewayError(http.StatusUnauthorized, "Invalid login")
+	}
 	id, ok := strings.CutPrefix(r.who.Credential, sessionCredential)
 	switch {
 	case r.who.Method == "cookie" && ok:

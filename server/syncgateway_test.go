@@ -198,6 +198,25 @@ func TestGatewayOneTime(t *testing.T) {
 	}
 }
 
+// TestGatewayProxy: what a proxy says of one request makes no session that outlives it.
+func TestGatewayProxy(t *testing.T) {
+	t.Parallel()
+	ls := newGateway(t, nil)
+	proxy, err := auth.NewProxy(auth.ProxyOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ls.s.auth.Configure([]auth.Method{proxy, ls.sessions})
+	from := []string{"X-Auth-CouchDB-UserName", "ann", "X-Auth-CouchDB-Roles", "staff"}
+	ls.browser().visit("GET", "/db/_session", "", from...).is(t, "its word", 200, gatewayAnn)
+	for _, path := range []string{"/db/_session", "/db/_session?one_time=true"} {
+		ls.browser().visit("POST", path, "", from...).is(t, path, 401, `{"error":"Unauthorized","reason":"Invalid login"}`)
+	}
+	if n := ls.countSessions("ann"); n != 0 {
+		t.Errorf("%d sessions", n)
+	}
+}
+
 // TestGatewayAdminSessions: an admin's program makes sessions for users, whom it has signed in by itself.
 func TestGatewayAdminSessions(t *testing.T) {
 	t.Parallel()
