@@ -675,3 +675,49 @@ func TestSaltIsSafe(t *testing.T) {
 		step{ann, "DELETE", salt + "?rev=0-3", "", 200},
 	)
 }
+
+// TestDevicesOfAnOwner: an access token gives its user's rights over his vaults, as far as its scope goes.
+func TestDevicesOfAnOwner(t *testing.T) {
+	t.Parallel()
+	ts := newTestServer(t)
+	ts.do("PUT", "/_users", "")
+	ts.addUser("ann")
+	token := func(body string) string {
+		status, answer := ts.as(ann, "POST", "/_tokens", body)
+		value, err := checkJSON([]byte(answer))
+		if status != http.StatusCreated || err != nil {
+			t.Fatalf("%d %s", status, answer)
+		}
+		secret, _ := text(objectMember(value, "token"))
+		return "ann:" + secret
+	}
+	device, other := token(`{"label":"phone","databases":["ann-notes"]}`), token(`{"databases":["ann-other"]}`)
+	reader := token(`{"scopes":["read"]}`)
+	ts.steps(
+		step{reader, "PUT", "/ann-notes", "", 403},
+		step{other, "PUT", "/ann-notes", "", 403},
+		step{device, "PUT", "/ann-other", "", 403},
+		step{device, "PUT", "/notes", "", 403},
+		step{device, "GET", "/ann-notes/", "", 404},
+		step{device, "PUT", "/ann-notes/", "", 201},
+		step{device, "PUT", "/ann-notes/doc", `{}`, 201},
+		step{device, "PUT", "/ann-notes/_vault", `{"shares":{"bob":"write"}}`, 200},
+		step{device, "PUT", "/ann-notes/_revs_limit", `10`, 200},
+		step{device, "POST", "/ann-notes/_compact", `{}`, 202},
+		step{device, "POST", "/ann-notes/_purge", `{}`, 201},
+		step{reader, "GET", "/ann-notes/doc", "", 200},
+		step{reader, "GET", "/ann-notes/_vault", "", 200},
+		step{reader, "PUT", "/ann-notes/_vault", `{}`, 403},
+		step{reader, "POST", "/ann-notes/_compact", `{}`, 403},
+		step{reader, "POST", "/ann-notes/_purge", `{}`, 403},
+		step{reader, "DELETE", "/ann-notes/", "", 403},
+		step{other, "DELETE", "/ann-notes/", "", 403},
+		step{device, "DELETE", "/ann-notes/", "", 200},
+		step{device, "GET", "/ann-notes/", "", 404},
+		step{device, "PUT", "/ann-notes/", "", 201},
+		// What was deleted is for the user himself to bring back.
+		step{device, "GET", "/_vaults", "", 403},
+		step{device, "POST", "/_vaults/ann-notes", `{"action":"undelete"}`, 403},
+		step{device, "DELETE", "/_vaults/ann-notes", "", 403},
+	)
+}
