@@ -164,7 +164,7 @@ func (p *Provider) freeSlot(cookies []*http.Cookie, secure bool) string {
 	return free
 }
 
-// Pending reports whether a browser has a login under way at the provider, or none because it keeps no cookies, for one.
+// Pending reports whether a browser has a login under way at the provider. One that keeps no cookies never has.
 func (p *Provider) Pending(cookies []*http.Cookie) bool {
 	found := false
 	p.each(cookies, func(string, *pending) bool {
