@@ -248,7 +248,7 @@ func (c *client) revoke(ctx context.Context, id string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeTime)
 	defer cancel()
 	if _, err := c.get(ctx, http.MethodDelete, "/_tokens/"+url.PathEscape(id), ""); err != nil && !isStatus(err, http.StatusNotFound) {
-		return fmt.Errorf("the credential %s was made, and nobody has it, but it could not be revoked; 'parlor token rm %[1]s' does that: %w", id, err)
+		return fmt.Errorf("the credential %s was made, and nobody has it, but it could not be revoked; 'parlor token rm %s' does that: %w", id, asArgument(id), err)
 	}
 	return nil
 }

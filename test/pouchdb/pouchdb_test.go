@@ -151,6 +151,8 @@ func run(t *testing.T, bin, script string) {
 		"PARLOR_ES256="+k.private,
 		"PARLOR_HS256="+k.secret,
 		"PARLOR_CONTROL="+door.URL,
+		"PARLOR_BINARY="+bin,
+		"PARLOR_DATA="+c.options.Data,
 		"NODE_NO_WARNINGS=1",
 	)
 	out, err := cmd.CombinedOutput()
