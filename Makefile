@@ -4,7 +4,7 @@ GO ?= go
 FUZZTIME ?= 10s
 
 # npm writes this file last, so its age is that of the installed packages.
-NODE_PACKAGES := test/pouchdb/node_modules/.package-lock.json
+NODE_PACKAGES := $(patsubst %,test/%/node_modules/.package-lock.json,pouchdb oidc)
 
 .PHONY: help
 help: ## list the targets
@@ -19,7 +19,7 @@ fmt: ## format all Go files
 	gofmt -l -w $$(git ls-files '*.go')
 
 .PHONY: test
-test: cc $(NODE_PACKAGES) vet fuzz ## install what the tests need and run all of them
+test: cc chromium $(NODE_PACKAGES) vet fuzz ## install what the tests need and run all of them
 	$(GO) test -race -count=1 ./...
 	$(GO) test -count=1 -run '^TestManySessions$$' ./server
 
@@ -52,6 +52,12 @@ bench-quick: wrk ## measure beside a bare net/http server, under two minutes
 cc:
 	@command -v $$($(GO) env CC) >/dev/null || { $(call install,gcc libc6-dev); }
 
+# Without a browser the test of logging in with one is skipped, or fails where CI is set.
+.PHONY: chromium
+chromium:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
+	if command -v apt-get >/dev/null; then $(call install,chromium); else echo "Chromium is missing: logging in in a browser is not tested"; fi
+
 .PHONY: wrk
 wrk:
 	@command -v wrk >/dev/null || { $(call install,wrk); }
@@ -61,6 +67,6 @@ install = echo "installing $(1)"; SUDO=; [ "$$(id -u)" = 0 ] || SUDO=sudo; \
 	{ echo "install $(1) by hand, then run make again" >&2; exit 1; }
 
 # Without npm the tests of real clients are skipped, or fail where CI is set.
-$(NODE_PACKAGES): test/pouchdb/package-lock.json
-	@if command -v npm >/dev/null; then cd test/pouchdb && npm ci --no-audit --no-fund --ignore-scripts; \
-	else echo "npm is missing: PouchDB and nano are not tested"; fi
+test/%/node_modules/.package-lock.json: test/%/package-lock.json
+	@if command -v npm >/dev/null; then cd test/$* && npm ci --no-audit --no-fund --ignore-scripts; \
+	else echo "npm is missing: the clients of test/$* are not tested"; fi
