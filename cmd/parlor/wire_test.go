@@ -42,6 +42,9 @@ func wire(t *testing.T) *wiring {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := furnish(t.Context(), st); err != nil {
+		t.Fatal(err)
+	}
 	w := newWiring(st, slog.New(slog.DiscardHandler), new(slog.LevelVar), nil)
 	t.Cleanup(func() {
 		if err := errors.Join(w.close(), st.Close()); err != nil {
@@ -93,6 +96,10 @@ func TestSettingsThatCannotBeUsed(t *testing.T) {
 		basicSettings + "[parlor_proxy]\ntrusted = everyone\n",
 		basicSettings + "[log]\nlevel = loud\n",
 		basicSettings + "[couchdb]\ndefault_security = open\n",
+		basicSettings + "[parlor_session]\nstore = memory\n",
+		basicSettings + "[parlor_session]\nmax_per_user = 0\n",
+		basicSettings + "[parlor_session]\nstore = cookie\n[parlor]\nsync_gateway_api = true\n",
+		basicSettings + "[parlor]\npassword_login = maybe\n",
 	} {
 		var refused *config.ValueError
 		if err := w.apply(snapshot(t, text)); !errors.As(err, &refused) {
@@ -101,6 +108,26 @@ func TestSettingsThatCannotBeUsed(t *testing.T) {
 		if w.snapshot != before || !slices.Equal(w.auth.Names(), defaultHandlers) {
 			t.Fatalf("%q changed something", text)
 		}
+	}
+}
+
+// A change that is refused after all leaves sessions as they were.
+func TestRefusedChangeLeavesSessions(t *testing.T) {
+	t.Parallel()
+	w := wire(t)
+	if err := w.apply(snapshot(t, basicSettings+"timeout = 100\n")); err != nil {
+		t.Fatal(err)
+	}
+	var refused *config.ValueError
+	if err := w.apply(snapshot(t, basicSettings+"timeout = 900\n[couchdb]\ndefault_security = open\n")); !errors.As(err, &refused) {
+		t.Fatal(err)
+	}
+	_, made, err := w.sessions.Create(t.Context(), auth.NewSession{Who: auth.Identity{Name: "eve", Method: "jwt"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if made.Expires.Sub(made.Created) > 101*time.Second {
+		t.Errorf("a session lasts from %v to %v", made.Created, made.Expires)
 	}
 }
 
