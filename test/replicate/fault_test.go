@@ -278,7 +278,7 @@ func revoked(t *testing.T, b bench) {
 
 // largeAttachment passes through without being held.
 func largeAttachment(t *testing.T, b bench) {
-	const size, most = 96 << 20, 48 << 20
+	const size, most = 64 << 20, 40 << 20
 	r, err := http.NewRequestWithContext(t.Context(), "PUT", b.url+b.source+"/doc/file", io.LimitReader(rand.NewChaCha8([32]byte{}), size))
 	if err != nil {
 		t.Fatal(err)
