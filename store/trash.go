@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -305,6 +306,13 @@ func (s *Store) relieve() error {
 	if lacking == 0 {
 		return nil
 	}
+	// What is done here finds the disk short too, before the room is there again.
+	defer func() {
+		select {
+		case <-s.disk.short:
+		default:
+		}
+	}()
 	var copies []Trashed
 	for after := ""; ; after = copies[len(copies)-1].Name {
 		const page = 1000
@@ -331,11 +339,11 @@ func (s *Store) relieve() error {
 			}
 			return err
 		})
-		if err != nil {
+		if err != nil && !errors.Is(err, ErrNoDatabase) {
 			return err
 		}
 		if gone == nil {
-			continue
+			continue // restored or expunged meanwhile
 		}
 		s.log.Warn("the disk is short: the documents of a deleted database are no longer kept", "database", t.Name, "discarded", t.Discarded, "bytes", t.Bytes)
 		s.reclaim(gone)
