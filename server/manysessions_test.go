@@ -33,97 +33,114 @@ func (c *countedState) List(ctx context.Context, prefix, after string, limit int
 	return c.State.List(ctx, prefix, after, limit)
 }
 
-// TestManySessions: a hundred thousand sessions cost a request what ten do, memory is bounded, and those that have expired go. It does not run beside others, because
-// it weighs the heap. Under the race detector there are fewer.
-func TestManySessions(t *testing.T) {
-	const workers = 64
-	n := 100_000
-	if raceDetector {
-		n = 5_000
-	}
-	short := n * 2 / 5
+// manySessions are sessions of five for each user, of which the first short end after a minute.
+type manySessions struct {
+	*auth.Sessions
+	state   *countedState
+	clock   *authtest.Clock
+	secrets []string
+	short   int
+}
+
+func newManySessions(t *testing.T, n int) *manySessions {
+	t.Helper()
 	inner, _ := openState(t, vfs.NewMem())
-	state, clock := &countedState{State: inner}, authtest.NewClock()
-	sessions := auth.NewSessions(state, new(auth.Memory), new(auth.Revocations))
-	defer sessions.Close()
-	if err := sessions.Configure(auth.SessionOptions{Timeout: time.Hour, Now: clock.Now}); err != nil {
+	m := &manySessions{state: &countedState{State: inner}, clock: authtest.NewClock(), secrets: make([]string, n), short: n * 2 / 5}
+	m.Sessions = auth.NewSessions(m.state, new(auth.Memory), new(auth.Revocations))
+	t.Cleanup(m.Close)
+	if err := m.Configure(auth.SessionOptions{Timeout: time.Hour, Now: m.clock.Now}); err != nil {
 		t.Fatal(err)
 	}
-	secrets := make([]string, n)
+	const workers = 64
 	var wg sync.WaitGroup
 	for w := range workers {
 		wg.Go(func() {
 			for i := w; i < n; i += workers {
 				made := auth.NewSession{Who: auth.Identity{Name: fmt.Sprint("user", i/5), Roles: []string{"r"}, Method: "jwt"}}
-				if i < short {
+				if i < m.short {
 					made.TTL = time.Minute
 				}
 				var err error
-				if secrets[i], _, err = sessions.Create(t.Context(), made); err != nil {
+				if m.secrets[i], _, err = m.Create(t.Context(), made); err != nil {
 					t.Error(err)
 					return
 				}
 			}
 		})
 	}
-	wg.Wait()
-	if t.Failed() {
+	if wg.Wait(); t.Failed() {
 		t.FailNow()
 	}
-	lookUp := func(i int) (auth.Identity, error) {
-		r := httptest.NewRequest(http.MethodGet, "/", nil)
-		r.Header.Set("Cookie", auth.CookieName+"="+secrets[i])
-		return sessions.Authenticate(r)
-	}
+	return m
+}
 
+// lookUp signs a request in with one of them.
+func (m *manySessions) lookUp(i int) (auth.Identity, error) {
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.Header.Set("Cookie", auth.CookieName+"="+m.secrets[i])
+	return m.Authenticate(r)
+}
+
+// kept counts the records of sessions.
+func (m *manySessions) kept(t *testing.T) (n int) {
+	t.Helper()
+	for after := ""; ; {
+		page, err := m.state.List(t.Context(), "session/", after, 1000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n += len(page); len(page) < 1000 {
+			return n
+		}
+		after = page[len(page)-1].ID
+	}
+}
+
+// TestManySessions: a hundred thousand sessions cost a request what ten do, memory is bounded, and those that have expired go. It does not run beside others, because
+// it weighs the heap. Under the race detector there are fewer.
+func TestManySessions(t *testing.T) {
+	n := 100_000
+	if raceDetector {
+		n = 5_000
+	}
+	m := newManySessions(t, n)
 	before := heap()
-	state.reads.Store(0)
-	state.lists.Store(0)
+	m.state.reads.Store(0)
+	m.state.lists.Store(0)
 	for i := range n {
-		if id, err := lookUp(i); err != nil || id.Name != fmt.Sprint("user", i/5) {
+		if id, err := m.lookUp(i); err != nil || id.Name != fmt.Sprint("user", i/5) {
 			t.Fatalf("session %d: %q, %v", i, id.Name, err)
 		}
 	}
-	if reads, lists := state.reads.Load(), state.lists.Load(); reads > int64(n) || lists != 0 {
+	if reads, lists := m.state.reads.Load(), m.state.lists.Load(); reads > int64(n) || lists != 0 {
 		t.Errorf("%d sessions took %d reads and %d listings, want at most one read each", n, reads, lists)
 	}
 	// What is remembered is some 16 MiB; all of them would be 80.
 	if grown := heap() - before; grown > 48<<20 {
 		t.Errorf("looking all of them up has grown the heap by %d bytes", grown)
 	}
-	state.reads.Store(0)
+	m.state.reads.Store(0)
 	for range 100 {
-		if _, err := lookUp(n - 1); err != nil {
+		if _, err := m.lookUp(n - 1); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if reads := state.reads.Load(); reads > 1 {
+	if reads := m.state.reads.Load(); reads > 1 {
 		t.Errorf("one session that is used again and again took %d reads", reads)
 	}
 
-	clock.Advance(5 * time.Minute)
-	if removed, err := sessions.Sweep(t.Context()); err != nil || removed < short {
-		t.Errorf("%d were swept, %v, want %d", removed, err, short)
+	m.clock.Advance(5 * time.Minute)
+	if removed, err := m.Sweep(t.Context()); err != nil || removed < m.short {
+		t.Errorf("%d were swept, %v, want %d", removed, err, m.short)
 	}
-	if _, err := lookUp(short - 1); err != auth.ErrNoCredentials {
+	if _, err := m.lookUp(m.short - 1); err != auth.ErrNoCredentials {
 		t.Errorf("an expired session: %v", err)
 	}
-	if _, err := lookUp(short); err != nil {
+	if _, err := m.lookUp(m.short); err != nil {
 		t.Errorf("a session that has not expired: %v", err)
 	}
-	left := 0
-	for after := ""; ; {
-		page, err := inner.List(t.Context(), "session/", after, 1000)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if left += len(page); len(page) < 1000 {
-			break
-		}
-		after = page[len(page)-1].ID
-	}
-	if left != n-short {
-		t.Errorf("%d are left, want %d", left, n-short)
+	if left := m.kept(t); left != n-m.short {
+		t.Errorf("%d are left, want %d", left, n-m.short)
 	}
 }
 
