@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"cmp"
 	"net/http"
 	"slices"
 	"strings"
@@ -23,6 +24,7 @@ const (
 	allDBs                  // server admins, unless [chttpd] admin_only_all_dbs is false
 	metrics                 // server admins and the role _metrics
 	serverAdmin             // the role _admin
+	checked                 // server admins, and whoever has a vault
 	member                  // who may read and write the database
 	lister                  // member; of _users and _replicator server admins alone
 	dbAdmin                 // a database's admins
@@ -123,6 +125,13 @@ func (s *Server) authorize(r *request, act action) error {
 		if !admin {
 			return r.needsAdmin(notServerAdmin)
 		}
+	case checked:
+		if admin {
+			return nil
+		}
+		if may, err := s.isCheckedUser(r); err != nil || !may {
+			return cmp.Or(err, r.needsAdmin(notServerAdmin))
+		}
 	case owner, maker:
 		may := admin
 		var err error
@@ -181,6 +190,8 @@ func (r *request) inScope(act action) error {
 	switch act.need {
 	case unscoped, signedIn:
 		return forbidden(scopedCredential)
+	case checked:
+		return nil // what is shown is the same to all, and nothing is changed
 	case serverAdmin:
 		return r.needsAdmin(notServerAdmin)
 	case nobody:

@@ -25,6 +25,9 @@ func (s *Server) getConfig(r *request) error {
 	if err := r.node(); err != nil {
 		return err
 	}
+	if !r.who.Admin() {
+		return s.getCheckedConfig(r)
+	}
 	body := []byte{'{'}
 	for _, section := range r.set.snap.Sections() {
 		body = append(appendString(appendComma(body), section), ':')
@@ -104,6 +107,9 @@ const maxSetting = 1 << 20
 func (s *Server) putConfigKey(r *request) error {
 	if err := r.changeable(); err != nil {
 		return err
+	}
+	if !r.who.Admin() {
+		return s.putCheckedConfig(r)
 	}
 	data, release, err := s.body(r, maxSetting)
 	if err != nil {
