@@ -181,16 +181,17 @@ func TestIssuersThatCollide(t *testing.T) {
 		one, two func(o *oidc.IssuerOptions)
 		same, ok bool // of one provider
 	}{
-		"same tokens":          {one: func(o *oidc.IssuerOptions) { o.Name = "x"; o.Audience = []string{"client", "more"} }, same: true},
-		"same tokens and name": {same: true},
-		"same name":            {},
-		"other audience":       {one: func(o *oidc.IssuerOptions) { o.Audience = []string{"more"} }, same: true, ok: true},
-		"other name":           {one: func(o *oidc.IssuerOptions) { o.Name = "x" }, ok: true},
-		"dot in a name":        {one: func(o *oidc.IssuerOptions) { o.Name = "corp.x" }, ok: true},
-		"no prefixes":          {one: func(o *oidc.IssuerOptions) { o.Name = "x"; o.Mapping.UsernameClaim = "email" }, two: func(o *oidc.IssuerOptions) { o.Mapping.UsernameClaim = "email" }},
-		"one prefix":           {one: func(o *oidc.IssuerOptions) { o.Name = "x"; o.Mapping.UserPrefix = prefix("") }},
-		"prefix of a prefix":   {one: func(o *oidc.IssuerOptions) { o.Name = "x"; o.Mapping.UserPrefix = prefix("cor") }},
-		"other prefixes":       {one: func(o *oidc.IssuerOptions) { o.Name = "x"; o.Mapping.UserPrefix = prefix("corq") }, ok: true},
+		"same tokens":                   {one: func(o *oidc.IssuerOptions) { o.Name = "x"; o.Audience = []string{"client", "more"} }, same: true},
+		"same tokens and name":          {same: true},
+		"same name":                     {},
+		"other audience":                {one: func(o *oidc.IssuerOptions) { o.Audience = []string{"more"} }, same: true, ok: true},
+		"other name":                    {one: func(o *oidc.IssuerOptions) { o.Name = "x" }, ok: true},
+		"dot in a name":                 {one: func(o *oidc.IssuerOptions) { o.Name = "corp.x" }, ok: true},
+		"no prefixes":                   {one: func(o *oidc.IssuerOptions) { o.Name = "x"; o.Mapping.UsernameClaim = "email" }, two: func(o *oidc.IssuerOptions) { o.Mapping.UsernameClaim = "email" }},
+		"one prefix":                    {one: func(o *oidc.IssuerOptions) { o.Name = "x"; o.Mapping.UserPrefix = prefix("") }},
+		"prefix of a prefix":            {one: func(o *oidc.IssuerOptions) { o.Name = "x"; o.Mapping.UserPrefix = prefix("cor") }},
+		"other prefixes":                {one: func(o *oidc.IssuerOptions) { o.Name = "x"; o.Mapping.UserPrefix = prefix("corq") }, ok: true},
+		"same name, linked users alone": {one: func(o *oidc.IssuerOptions) { o.Mapping.Unknown = oidc.Refuse }, two: func(o *oidc.IssuerOptions) { o.Mapping.Unknown = oidc.Register }},
 		"one of them registers": {one: func(o *oidc.IssuerOptions) {
 			o.Name = "x"
 			o.Mapping.UserPrefix = prefix("")

@@ -239,9 +239,6 @@ func (i *Issuer) rolesOf(token *jwt.Verified) ([]string, error) {
 				roles = append(roles, role)
 			}
 		}
-		if len(roles) > maxRoles {
-			return nil, forbidden("The token names too many roles")
-		}
 	}
 	return roles, nil
 }

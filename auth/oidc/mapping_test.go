@@ -352,6 +352,26 @@ func TestRoles(t *testing.T) {
 	}
 }
 
+// TestReservedName: a name in [admins] need not be one that the directory finds.
+func TestReservedName(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, unknown := range []oidc.UnknownUsers{oidc.Refuse, oidc.Register, oidc.Allow} {
+		i := w.issuer(t, func(o *oidc.IssuerOptions) {
+			o.Directory, o.Mapping.Unknown, o.Mapping.AllowServerAdmin = new(reserved), unknown, true
+		})
+		_, err := i.Identify(t.Context(), someone("root", `{}`))
+		want(t, string(unknown), wantStatus(t, string(unknown), err, 403).Reason, "This name is reserved")
+		if id, err := i.Identify(t.Context(), someone("anna", `{}`)); (err == nil) != (unknown != oidc.Refuse) || id.Admin() {
+			t.Errorf("%s: %+v, %v", unknown, id, err)
+		}
+	}
+}
+
+type reserved struct{ oidc.Memory }
+
+func (*reserved) ServerAdmin(name string) bool { return name == "corp.root" }
+
 // TestRolesAreNotShared: what one request does with its roles is not seen by the next, nor by the directory.
 func TestRolesAreNotShared(t *testing.T) {
 	t.Parallel()

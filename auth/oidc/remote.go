@@ -168,10 +168,10 @@ func (r *remote[T]) unavailable(now time.Time) error {
 	return &unavailableError{r.what, max(time.Second, r.pause.Sub(now)), err}
 }
 
-// stale has the document fetched again when it is next asked for, without a wait.
+// stale has the document fetched again when it is next asked for, as one that is past its time.
 func (r *remote[T]) stale() {
 	if h := r.present.Load(); h != nil {
-		r.present.CompareAndSwap(h, &held[T]{value: h.value, expires: h.expires})
+		r.present.CompareAndSwap(h, &held[T]{value: h.value})
 	}
 }
 
