@@ -133,14 +133,27 @@ func openACMEDoor(ctx context.Context, s *config.Snapshot, m *autocert.Manager, 
 	if err != nil {
 		return nil, err
 	}
-	d.wait.Go(func() {
-		if err := firstCertificate(ctx, secure, u.Hostname()); err != nil && ctx.Err() == nil {
-			log.Error("there is no certificate yet; "+acmeHelp, "host", u.Hostname(), "error", err)
-		} else if err == nil {
-			log.Info("the certificate is there", "host", u.Hostname())
-		}
-	})
+	d.wait.Go(func() { obtain(ctx, secure, u.Hostname(), log) })
 	return d, nil
+}
+
+// obtain has the server at addr show its certificate for host until it does. It tries ever less often, for a provider of certificates counts failures.
+func obtain(ctx context.Context, addr net.Addr, host string, log *slog.Logger) {
+	for pause := 5 * time.Second; ; pause = min(6*pause, time.Hour) {
+		err := firstCertificate(ctx, addr, host)
+		if err == nil {
+			log.Info("the certificate is there", "host", host)
+			return
+		}
+		if ctx.Err() == nil {
+			log.Error("there is no certificate yet; "+acmeHelp, "host", host, "error", err, "again_in", pause)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+	}
 }
 
 // firstCertificate has the server at addr show its certificate for host, which obtains one where there is none. Whether it is trusted by this machine is no
