@@ -126,6 +126,27 @@ func TestDevicesTake(t *testing.T) {
 	}
 }
 
+// TestDevicesKidInEscapes: JSON can write a kid in more ways than one, and after as much as a header holds.
+func TestDevicesKidInEscapes(t *testing.T) {
+	t.Parallel()
+	p := newPhones(t)
+	s := p.add(t, "anna", "ES256", nil)
+	d := p.method(t, jwt.DeviceOptions{})
+	claims := fmt.Sprintf(`{"sub":"anna","exp":%d}`, now+60)
+	for _, header := range []string{
+		`{"alg":"ES256","kid":"\u0064ev_` + s.Kid[len("dev_"):] + `"}`,
+		`{"alg":"ES256","\u006bid":"dev\u005f` + s.Kid[len("dev_"):] + `"}`,
+		`{"alg":"ES256","x":"` + strings.Repeat("a", 1000) + `","kid":"` + s.Kid + `"}`,
+	} {
+		if id, err := ask(d, s.Sign(t, header, claims)); err != nil || id.Name != "anna" {
+			t.Errorf("%s: %+v, %v", header, id, err)
+		}
+	}
+	if _, err := ask(d, s.Sign(t, `{"alg":"ES256","kid":"k","x":"dev_\\"}`, claims)); err != auth.ErrNoCredentials {
+		t.Errorf("a header with the beginning of a kid elsewhere: %v", err)
+	}
+}
+
 func TestDevicesRefuse(t *testing.T) {
 	t.Parallel()
 	p := newPhones(t)
