@@ -47,12 +47,22 @@ func (t *Tokens) Create(ctx context.Context, n NewToken) (secret string, made To
 	if n.Algorithm != "" || n.Public != "" || n.Secret != nil {
 		return "", Token{}, badRequest("An access token has no key.")
 	}
-	secret = TokenPrefix + newSecret()
-	v := &storedToken{Token: Token{ID: hashKey(secret).id()}}
+	secret, id := newTokenSecret()
+	v := &storedToken{Token: Token{ID: id}}
 	if err := t.create(ctx, &n, v); err != nil {
 		return "", Token{}, err
 	}
 	return secret, v.Token, nil
+}
+
+// newTokenSecret returns a token's text and its id. No id begins with a hyphen: people pass them to commands, which would take them for flags.
+func newTokenSecret() (secret, id string) {
+	for {
+		secret = TokenPrefix + newSecret()
+		if id = hashKey(secret).id(); id[0] != '-' {
+			return secret, id
+		}
+	}
 }
 
 // AddKey keeps a device's key under a new kid. It fails as Create does.

@@ -239,6 +239,18 @@ func TestTokenKeepsNoSecret(t *testing.T) {
 	}
 }
 
+// TestTokenIDsAreNoFlags: one in 64 ids would begin with a hyphen, and be taken for a flag by the command that it is given to.
+func TestTokenIDsAreNoFlags(t *testing.T) {
+	t.Parallel()
+	const tries = 1000
+	c := newTokens(t, auth.TokenOptions{MaxPerUser: 2 * tries})
+	for range tries {
+		if _, made := c.create(t, auth.NewToken{User: "anna"}); made.ID[0] == '-' {
+			t.Fatalf("the ID %s", made.ID)
+		}
+	}
+}
+
 func TestTokenRevoked(t *testing.T) {
 	t.Parallel()
 	c := newTokens(t, auth.TokenOptions{})

@@ -183,17 +183,9 @@ func (p *program) addDevice(ctx context.Context, c *client, d *newDevice, found 
 	if err != nil {
 		return errors.Join(err, c.revoke(ctx, id))
 	}
-	fmt.Fprintf(p.stderr, "%s has the credential %s; 'parlor token rm %s' ends it\n", printable(d.label), id, asArgument(id))
+	fmt.Fprintf(p.stderr, "%s has the credential %s; 'parlor token rm %s' ends it\n", printable(d.label), id, id)
 	p.nextSteps(out)
 	return nil
-}
-
-// asArgument writes an ID so that it is not taken for a flag.
-func asArgument(id string) string {
-	if strings.HasPrefix(id, "-") {
-		return "-- " + id
-	}
-	return id
 }
 
 // nextSteps says what the user does now.

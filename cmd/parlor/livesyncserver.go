@@ -52,7 +52,7 @@ func (c *client) lookForVault(ctx context.Context, d *newDevice) (*foundVault, e
 		Docs    int64 `json:"doc_count"`
 		Deleted int64 `json:"doc_del_count"`
 	}
-	err = c.ask(ctx, "/"+databasePath(f.database), &info)
+	err = c.ask(ctx, "/"+pathSegment(f.database), &info)
 	if isStatus(err, http.StatusNotFound) {
 		if d.owner != d.user {
 			err = fmt.Errorf("%s has no vault %s", printable(d.owner), f.database)
@@ -76,7 +76,7 @@ func (c *client) lookForSalt(ctx context.Context, f *foundVault) error {
 	if f.used {
 		return nil
 	}
-	_, err := c.get(ctx, http.MethodGet, "/"+databasePath(f.database)+"/_local/obsidian_livesync_sync_parameters", "")
+	_, err := c.get(ctx, http.MethodGet, "/"+pathSegment(f.database)+"/_local/obsidian_livesync_sync_parameters", "")
 	if isStatus(err, http.StatusNotFound) {
 		return nil
 	}
@@ -90,7 +90,7 @@ func (c *client) lookForOwner(ctx context.Context, d *newDevice, f *foundVault) 
 		Owner  string            `json:"owner"`
 		Shares map[string]string `json:"shares"`
 	}
-	err := c.ask(ctx, "/"+databasePath(f.database)+"/_vault", &vault)
+	err := c.ask(ctx, "/"+pathSegment(f.database)+"/_vault", &vault)
 	if isStatus(err, http.StatusNotFound) && d.owner == d.user {
 		f.unowned = true
 		return nil
@@ -117,8 +117,8 @@ func (c *client) ask(ctx context.Context, path string, into any) error {
 	return json.Unmarshal(answer, into)
 }
 
-// databasePath is a database's name as a segment of a path.
-func databasePath(name string) string { return strings.ReplaceAll(url.PathEscape(name), "+", "%2B") }
+// pathSegment is a name as a segment of a path. CouchDB takes a "+" in one for a space.
+func pathSegment(name string) string { return strings.ReplaceAll(url.PathEscape(name), "+", "%2B") }
 
 // addPasswordless makes a user who can sign in by devices only, until 'parlor user passwd' gives a password.
 func (c *client) addPasswordless(ctx context.Context, name string) error {
@@ -137,7 +137,7 @@ func (c *client) addPasswordless(ctx context.Context, name string) error {
 // addVault makes a vault, or gives a database that is none to an owner.
 func (c *client) addVault(ctx context.Context, f *foundVault, owner string) error {
 	if !f.exists {
-		_, err := c.get(ctx, http.MethodPut, "/"+databasePath(f.database)+"?"+url.Values{"owner": {owner}}.Encode(), "")
+		_, err := c.get(ctx, http.MethodPut, "/"+pathSegment(f.database)+"?"+url.Values{"owner": {owner}}.Encode(), "")
 		return err
 	}
 	body, err := json.Marshal(struct {
@@ -146,7 +146,7 @@ func (c *client) addVault(ctx context.Context, f *foundVault, owner string) erro
 	if err != nil {
 		return err
 	}
-	_, err = c.get(ctx, http.MethodPut, "/"+databasePath(f.database)+"/_vault", string(body))
+	_, err = c.get(ctx, http.MethodPut, "/"+pathSegment(f.database)+"/_vault", string(body))
 	return err
 }
 
@@ -248,7 +248,7 @@ func (c *client) revoke(ctx context.Context, id string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeTime)
 	defer cancel()
 	if _, err := c.get(ctx, http.MethodDelete, "/_tokens/"+url.PathEscape(id), ""); err != nil && !isStatus(err, http.StatusNotFound) {
-		return fmt.Errorf("the credential %s was made, and nobody has it, but it could not be revoked; 'parlor token rm %s' does that: %w", id, asArgument(id), err)
+		return fmt.Errorf("the credential %s was made, and nobody has it, but it could not be revoked; 'parlor token rm %s' does that: %w", id, id, err)
 	}
 	return nil
 }

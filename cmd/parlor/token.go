@@ -18,7 +18,7 @@ and can be revoked without touching the others.
 
   parlor token add NAME                  make a token for a user, and print it this once
   parlor token list [NAME]               print all tokens, or a user's, a token a line
-  parlor token rm -- ID                  revoke a token; an ID may begin with -
+  parlor token rm ID                     revoke a token or a device's key
   parlor token rm -user NAME             revoke all of a user
 
 'parlor token add -h' and so on list the flags.
@@ -95,7 +95,7 @@ func (p *program) tokenAdd(ctx context.Context, args []string) error {
 	if err := json.Unmarshal(answer, &made); err != nil {
 		return err
 	}
-	fmt.Fprintf(p.stderr, "token %s made for %s; 'parlor token rm -- %[1]s' revokes it\n", made.ID, printable(made.User))
+	fmt.Fprintf(p.stderr, "token %s made for %s; 'parlor token rm %[1]s' revokes it\n", made.ID, printable(made.User))
 	_, err = fmt.Fprintln(p.stdout, made.Token)
 	return err
 }

@@ -86,7 +86,7 @@ for (const auth of ['password', 'ES256', 'ES512', 'HS256', 'HS512']) {
 
     const { tokens } = await asAdmin('GET', '/_tokens?user=alice')
     const { id } = tokens.find((t) => t.label === `device with ${auth}`)
-    await parlor('token', 'rm', '--', id) // an ID may begin with a hyphen
+    await parlor('token', 'rm', id)
     await assert.rejects(remote.allDocs(), { status: 401 })
   })
 }
