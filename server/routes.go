@@ -88,6 +88,7 @@ func databaseRoutes() []endpoint {
 		{"", member, "DELETE,GET,HEAD,POST", on{"GET": (*Server).getDatabase, "PUT": (*Server).putDatabase, "DELETE": (*Server).deleteDatabase, "POST": (*Server).createDocument},
 			map[string]need{"PUT": maker, "DELETE": owner}},
 		{"_vault", owner, "GET,HEAD,PUT", on{"GET": (*Server).getVault, "PUT": (*Server).putVault}, nil},
+		{"_vault/shares/*", owner, "DELETE,PUT", on{"PUT": (*Server).putShare, "DELETE": (*Server).deleteShare}, nil},
 		{"_all_docs", lister, "GET,HEAD,POST", on{"GET": (*Server).allDocs, "POST": (*Server).allDocs}, nil},
 		{"_all_docs/queries", lister, "POST", on{"POST": (*Server).allDocsQueries}, nil},
 		{"_design_docs", member, "GET,HEAD,POST", on{"GET": (*Server).designDocs, "POST": (*Server).designDocs}, nil},

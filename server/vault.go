@@ -1,6 +1,7 @@
 package server
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -77,6 +78,27 @@ func (v *vault) without(name string) *vault {
 		}
 	}
 	return left
+}
+
+// withShare is the vault when it is shared with a user so; with the access "" no longer at all.
+func (v *vault) withShare(user string, a access) (*vault, error) {
+	if v == nil {
+		return nil, errNoVault
+	}
+	if a == "" && v.Shares[user] == "" {
+		return nil, errNotShared
+	}
+	after := &vault{Owner: v.Owner, Shares: maps.Clone(v.Shares)}
+	if a == "" {
+		delete(after.Shares, user)
+		return after, nil
+	}
+	if after.Shares == nil {
+		after.Shares = map[string]access{}
+	}
+	after.Shares[user] = a
+	_, err := parseShares(after.Shares, after.Owner)
+	return after, err
 }
 
 // newVaultSecurity is the _security of a new vault: its owner's alone, for those who read it as CouchDB's.

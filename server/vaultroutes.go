@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"net/http"
 	"slices"
 	"strconv"
@@ -15,6 +16,7 @@ import (
 
 var (
 	errNoVault   = &Error{Status: 404, Kind: "not_found", Reason: "This database is no vault: it has no owner."}
+	errNotShared = &Error{Status: 404, Kind: "not_shared", Reason: "This vault is not shared with that user."}
 	errNotKept   = &Error{Status: 404, Kind: "not_found", Reason: "No deleted vault of this name is kept."}
 	errBadAction = badRequest(`The request is {"action":"undelete"}, perhaps with "as", another name for what comes back.`)
 )
@@ -81,6 +83,51 @@ func (s *Server) putVault(r *request) error {
 	if err := json.Unmarshal(object, &sent, json.RejectUnknownMembers(true), jsontext.AllowDuplicateNames(true)); err != nil {
 		return badRequest(`The body is {"owner":NAME,"shares":{NAME:"read" or "write"}}; either may be left out.`)
 	}
+	change := func(before *vault) (*vault, error) { return s.changedVault(r, before, &sent) }
+	if err := s.changeVault(r, change); err != nil {
+		return err
+	}
+	return r.ok(http.StatusOK)
+}
+
+// putShare shares a vault with one user more, or otherwise than before, whatever happens to its other shares at the same time.
+func (s *Server) putShare(r *request) error {
+	object, release, err := s.posted(r)
+	if err != nil {
+		return err
+	}
+	defer release()
+	var given struct {
+		Access access `json:"access"`
+	}
+	if err := json.Unmarshal(object, &given, json.RejectUnknownMembers(true), jsontext.AllowDuplicateNames(true)); err != nil || given.Access == "" {
+		return badRequest(`The body is {"access":"read" or "write"}.`)
+	}
+	user := r.args[0]
+	if err := s.changeVault(r, func(before *vault) (*vault, error) { return before.withShare(user, given.Access) }); err != nil {
+		return err
+	}
+	if !r.who.Admin() {
+		return r.ok(http.StatusOK)
+	}
+	// Who exists is for server admins to know. A name that nobody has may be a slip, or that of somebody who comes by a provider later.
+	_, err = s.users.User(r.Context(), user)
+	if err != nil && !errors.Is(err, auth.ErrUnknownUser) {
+		return err
+	}
+	return r.send(http.StatusOK, append(strconv.AppendBool([]byte(`{"ok":true,"user_exists":`), err == nil), '}'))
+}
+
+// deleteShare ends that a vault is shared with a user.
+func (s *Server) deleteShare(r *request) error {
+	if err := s.changeVault(r, func(before *vault) (*vault, error) { return before.withShare(r.args[0], "") }); err != nil {
+		return err
+	}
+	return r.ok(http.StatusOK)
+}
+
+// changeVault stores what change makes of the vault of a request, one change after the other. It is given nil for a database that is none yet.
+func (s *Server) changeVault(r *request, change func(before *vault) (*vault, error)) error {
 	s.vaults.change.Lock()
 	defer s.vaults.change.Unlock()
 	sec, err := s.security.of(r.db)
@@ -90,7 +137,7 @@ func (s *Server) putVault(r *request) error {
 	if !r.who.Admin() && !sec.vault.ownedBy(&r.who) {
 		return unauthorized(notServerAdmin) // it was given to somebody else meanwhile
 	}
-	after, err := s.changedVault(r, sec.vault, &sent)
+	after, err := change(sec.vault)
 	if err != nil {
 		return err
 	}
@@ -98,7 +145,7 @@ func (s *Server) putVault(r *request) error {
 		return err
 	}
 	s.audit(r, "vault changed", "database", r.db.Name(), "owner", after.Owner, "shares", len(after.Shares))
-	return r.ok(http.StatusOK)
+	return nil
 }
 
 // changedVault is what a vault is to be, from what it is and what was sent. before is nil for a database that is none yet.

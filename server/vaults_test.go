@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -238,7 +239,51 @@ func TestShares(t *testing.T) {
 		step{bob, "PUT", "/ann-notes/_vault", `{}`, 401},
 		step{ann, "PUT", "/ann-notes/_vault", `{"shares":{}}`, 200},
 		step{bob, "GET", "/ann-notes/doc", "", 403},
+
+		// One by one.
+		step{bob, "PUT", "/ann-notes/_vault/shares/bob", `{"access":"write"}`, 401},
+		step{ann, "PUT", "/ann-notes/_vault/shares/bob", `{"access":"admin"}`, 400},
+		step{ann, "PUT", "/ann-notes/_vault/shares/bob", `{"access":""}`, 400},
+		step{ann, "PUT", "/ann-notes/_vault/shares/bob", `{"acces":"read"}`, 400},
+		step{ann, "PUT", "/ann-notes/_vault/shares/ann", `{"access":"read"}`, 400},
+		step{ann, "PUT", "/ann-notes/_vault/shares/_x", `{"access":"read"}`, 400},
+		step{ann, "DELETE", "/ann-notes/_vault/shares/bob", "", 404},
+		step{ann, "PUT", "/ann-notes/_vault/shares/bob", `{"access":"write"}`, 200},
+		step{bob, "PUT", "/ann-notes/third", `{}`, 201},
+		step{ann, "PUT", "/ann-notes/_vault/shares/bob", `{"access":"read"}`, 200},
+		step{bob, "PUT", "/ann-notes/fourth", `{}`, 403},
+		step{bob, "DELETE", "/ann-notes/_vault/shares/bob", "", 401},
+		step{ann, "DELETE", "/ann-notes/_vault/shares/bob", "", 200},
+		step{bob, "GET", "/ann-notes/doc", "", 403},
+		step{admin, "PUT", "/plain", "", 201},
+		step{admin, "PUT", "/plain/_vault/shares/bob", `{"access":"read"}`, 404},
 	)
+}
+
+// TestSharesAtOnce: of shares that are given and ended at the same moment none is lost.
+func TestSharesAtOnce(t *testing.T) {
+	t.Parallel()
+	ts := newTestServer(t)
+	ts.do("PUT", "/_users", "")
+	ts.addUser("ann")
+	ts.steps(step{ann, "PUT", "/ann-notes", "", 201}, step{ann, "PUT", "/ann-notes/_vault", `{"shares":{"gone0":"read","gone1":"read"}}`, 200})
+	start := make(chan struct{})
+	var group sync.WaitGroup
+	for i := range 8 {
+		group.Go(func() {
+			<-start
+			ts.steps(step{ann, "PUT", fmt.Sprintf("/ann-notes/_vault/shares/user%d", i), `{"access":"write"}`, 200})
+			if i < 2 {
+				ts.steps(step{ann, "DELETE", fmt.Sprintf("/ann-notes/_vault/shares/gone%d", i), "", 200})
+			}
+		})
+	}
+	close(start)
+	group.Wait()
+	_, text := ts.as(ann, "GET", "/ann-notes/_vault", "")
+	if strings.Count(text, `:"write"`) != 8 || strings.Contains(text, "gone") {
+		t.Errorf("the vault is %s", text)
+	}
 }
 
 // TestRebuild is LiveSync's "overwrite server data": the rights are the same afterwards, the documents are gone, and can be brought back.

@@ -50,8 +50,7 @@ func (p *program) user(ctx context.Context, args []string) error {
 const userID = "org.couchdb.user:"
 
 func userPath(name string) string {
-	// CouchDB takes a "+" in a path for a space.
-	return "/_users/" + strings.ReplaceAll(url.PathEscape(userID+name), "+", "%2B")
+	return "/_users/" + pathSegment(userID+name)
 }
 
 func (p *program) userAdd(ctx context.Context, args []string) error {

@@ -119,35 +119,44 @@ func (v *listedVault) line(deleted bool) string {
 func (p *program) vaultShare(ctx context.Context, args []string) error {
 	f := newFlags("vault share", "VAULT USER", "Lets another user read and write a vault. LiveSync needs both.")
 	read := f.Bool("read", false, "let the user only read")
-	return p.changeShares(ctx, f, args, func(v *listedVault, user string) (string, error) {
-		if v.Owner == user {
-			return "", fmt.Errorf("%s belongs to %s", printable(v.Name), printable(user))
+	return p.changeShare(ctx, f, args, func(c *client, path, vault, user string) error {
+		access := map[bool]string{false: "write", true: "read"}[*read]
+		answer, err := c.get(ctx, http.MethodPut, path, `{"access":"`+access+`"}`)
+		if err != nil {
+			return noVault(vault, err)
 		}
-		if v.Shares == nil {
-			v.Shares = map[string]string{}
+		fmt.Fprintf(p.stderr, "%s is shared with %s\n", printable(vault), printable(user))
+		var told struct {
+			Exists *bool `json:"user_exists"` // for administrators alone
 		}
-		v.Shares[user] = "write"
-		if *read {
-			v.Shares[user] = "read"
+		if err := json.Unmarshal(answer, &told); err != nil {
+			return err
 		}
-		return "%s is shared with %s\n", nil
+		if told.Exists != nil && !*told.Exists {
+			fmt.Fprintf(p.stderr, "there is no user %s yet; whoever gets that name has the vault\n", printable(user))
+		}
+		return nil
 	})
 }
 
 func (p *program) vaultUnshare(ctx context.Context, args []string) error {
 	f := newFlags("vault unshare", "VAULT USER", "Ends that a vault is shared with a user. Feeds of changes that the user has open are cut.")
-	return p.changeShares(ctx, f, args, func(v *listedVault, user string) (string, error) {
-		if v.Shares[user] == "" {
-			return "", fmt.Errorf("%s is not shared with %s", printable(v.Name), printable(user))
+	return p.changeShare(ctx, f, args, func(c *client, path, vault, user string) error {
+		_, err := c.get(ctx, http.MethodDelete, path, "")
+		var answer *answerError
+		if errors.As(err, &answer) && answer.Kind == "not_shared" {
+			return fmt.Errorf("%s is not shared with %s", printable(vault), printable(user))
 		}
-		delete(v.Shares, user)
-		return "%s is no longer shared with %s\n", nil
+		if err != nil {
+			return noVault(vault, err)
+		}
+		fmt.Fprintf(p.stderr, "%s is no longer shared with %s\n", printable(vault), printable(user))
+		return nil
 	})
 }
 
-// changeShares reads the arguments of a command about a vault and a user, and the vault from the server, and stores what change makes of it. change returns how
-// to tell of it.
-func (p *program) changeShares(ctx context.Context, f *flags, args []string, change func(v *listedVault, user string) (string, error)) error {
+// changeShare reads the arguments of a command about a vault and a user, and has the share at path changed.
+func (p *program) changeShare(ctx context.Context, f *flags, args []string, change func(c *client, path, vault, user string) error) error {
 	at := f.server()
 	args, err := f.parse(args, 2, 2)
 	if err != nil {
@@ -157,24 +166,7 @@ func (p *program) changeShares(ctx context.Context, f *flags, args []string, cha
 	if err != nil {
 		return err
 	}
-	path := "/" + databasePath(args[0]) + "/_vault"
-	var v listedVault
-	if err := c.ask(ctx, path, &v); err != nil {
-		return noVault(args[0], err)
-	}
-	done, err := change(&v, args[1])
-	if err != nil {
-		return err
-	}
-	body, err := json.Marshal(map[string]any{"shares": v.Shares})
-	if err != nil {
-		return err
-	}
-	if _, err := c.get(ctx, http.MethodPut, path, string(body)); err != nil {
-		return err
-	}
-	fmt.Fprintf(p.stderr, done, printable(args[0]), printable(args[1]))
-	return nil
+	return change(c, "/"+pathSegment(args[0])+"/_vault/shares/"+pathSegment(args[1]), args[0], args[1])
 }
 
 // noVault says what to do about a vault that is not there.
@@ -201,17 +193,17 @@ With -copy the kept copy of a vault that was deleted before is removed, for good
 	}
 	name := args[0]
 	if *kept {
-		if _, err := c.get(ctx, http.MethodDelete, "/_vaults/"+databasePath(name), ""); err != nil {
+		if _, err := c.get(ctx, http.MethodDelete, "/_vaults/"+pathSegment(name), ""); err != nil {
 			return noCopy(name, err)
 		}
 		fmt.Fprintf(p.stderr, "the copy of %s is gone\n", printable(name))
 		return nil
 	}
 	// What is no vault would be deleted for good.
-	if _, err := c.get(ctx, http.MethodGet, "/"+databasePath(name)+"/_vault", ""); err != nil {
+	if _, err := c.get(ctx, http.MethodGet, "/"+pathSegment(name)+"/_vault", ""); err != nil {
 		return noVault(name, err)
 	}
-	if _, err := c.get(ctx, http.MethodDelete, "/"+databasePath(name), ""); err != nil {
+	if _, err := c.get(ctx, http.MethodDelete, "/"+pathSegment(name), ""); err != nil {
 		return err
 	}
 	fmt.Fprintf(p.stderr, "%s deleted; 'parlor vault list -deleted' shows how long it can be brought back\n", printable(name))
@@ -245,7 +237,7 @@ func (p *program) vaultUndelete(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	answer, err := c.get(ctx, http.MethodPost, "/_vaults/"+databasePath(args[0]), string(body))
+	answer, err := c.get(ctx, http.MethodPost, "/_vaults/"+pathSegment(args[0]), string(body))
 	var refusal *answerError
 	if errors.As(err, &refusal) && refusal.Status == http.StatusPreconditionFailed {
 		return fmt.Errorf("there is a database of that name; 'parlor vault undelete -as OTHER %s' brings the deleted one back beside it", printable(args[0]))
