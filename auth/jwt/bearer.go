@@ -89,7 +89,7 @@ func NewBearer(o Options) (*Bearer, error) {
 	if o.Client == nil {
 		o.Client = auth.Peer
 	}
-	return &Bearer{o: o, rules: rules{o.Required, o.Leeway}, path: path, memory: newMemory[*verified]()}, nil
+	return &Bearer{o: o, rules: rules{required: o.Required, leeway: o.Leeway}, path: path, memory: newMemory[*verified]()}, nil
 }
 
 // Name implements auth.Method.

@@ -59,7 +59,7 @@ func NewDevices(tokens *auth.Tokens, o DeviceOptions) (*Devices, error) {
 	if o.Client == nil {
 		o.Client = auth.Peer
 	}
-	return &Devices{tokens: tokens, o: o, rules: rules{DefaultClaims(), o.Leeway}, memory: newMemory[*fromDevice]()}, nil
+	return &Devices{tokens: tokens, o: o, rules: rules{required: DefaultClaims(), leeway: o.Leeway}, memory: newMemory[*fromDevice]()}, nil
 }
 
 // Name implements auth.Method.

@@ -12,6 +12,7 @@ import (
 type rules struct {
 	required Claims
 	leeway   time.Duration
+	nbfNow   bool // a token is good from nbf on (RFC 7519 §4.1.5), where CouchDB wants nbf to be past
 }
 
 // check is steps 8 to 12 of spec §4.2, then the claims that only Parlor can require. A time that is not there is NaN.
@@ -109,11 +110,11 @@ func (r rules) time(claims object, name string) (float64, error) {
 	return seconds, nil
 }
 
-// inTime compares with whole seconds, strictly on both sides, as CouchDB does. No comparison with NaN holds.
+// inTime compares with whole seconds, strictly on both sides, as CouchDB does, but for nbfNow. No comparison with NaN holds.
 func (r rules) inTime(exp, nbf float64, now int64) error {
 	leeway := r.seconds()
-	if nbf >= float64(now)+leeway {
-		// CouchDB's nbf must be before now; with a leeway, before now and the leeway.
+	// CouchDB's nbf must be before now; with a leeway, before now and the leeway.
+	if begins := float64(now) + leeway; nbf > begins || nbf == begins && !r.nbfNow {
 		return refuse(http.StatusUnauthorized, "nbf not in past")
 	}
 	if exp <= float64(now)-leeway {

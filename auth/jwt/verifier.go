@@ -132,7 +132,7 @@ func NewVerifier(o VerifierOptions) (*Verifier, error) {
 		o.Now = time.Now
 	}
 	required := append(Claims{{Name: "iss", Values: []string{o.Issuer}}, {Name: "aud", Values: o.Audience}, {Name: "exp"}}, o.Required...)
-	return &Verifier{o: o, rules: rules{required, o.Leeway}, memory: newMemory[*fromOutside]()}, nil
+	return &Verifier{o: o, rules: rules{required: required, leeway: o.Leeway, nbfNow: true}, memory: newMemory[*fromOutside]()}, nil
 }
 
 // Verify checks a token. It fails with an *auth.Refusal (401 with RFC 6750's challenge; 429 when the Budget is used up), or with the KeySource's error.

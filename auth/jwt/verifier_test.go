@@ -150,7 +150,7 @@ func TestVerifierRefusesClaims(t *testing.T) {
 		"no exp":              {with(map[string]any{"exp": nil}), "Missing exp claim"},
 		"exp is text":         {with(map[string]any{"exp": "4102444800"}), "Invalid exp claim"},
 		"expired":             {with(map[string]any{"exp": now}), "exp not in future"},
-		"not yet":             {with(map[string]any{"nbf": now}), "nbf not in past"},
+		"not yet":             {with(map[string]any{"nbf": now + 1}), "nbf not in past"},
 		"nbf is text":         {with(map[string]any{"nbf": "1"}), "Invalid nbf claim"},
 		"no sub":              {with(map[string]any{"sub": nil}), "Token missing sub claim."},
 		"empty sub":           {with(map[string]any{"sub": ""}), "Invalid sub claim"},
@@ -276,7 +276,7 @@ func TestVerifierClock(t *testing.T) {
 	for _, step := range []struct {
 		at     int64
 		reason string
-	}{{0, ""}, {179, ""}, {180, "exp not in future"}, {-119, ""}, {-120, "nbf not in past"}, {3600, "exp not in future"}, {0, ""}} {
+	}{{0, ""}, {179, ""}, {180, "exp not in future"}, {-120, ""}, {-121, "nbf not in past"}, {3600, "exp not in future"}, {0, ""}} {
 		clock.Advance(time.Unix(now+step.at, 0).Sub(clock.Now()))
 		_, err := v.Verify(t.Context(), token)
 		if step.reason == "" && err != nil {

@@ -62,11 +62,11 @@ func (p *Provider) header(ctx context.Context, meta *Metadata, raw string) (jose
 // leeway is how far the provider's clock may be from ours.
 func (p *Provider) leeway() time.Duration { return p.o.Issuer.o.Leeway }
 
-// verifier checks signatures with our key set, and iss, aud and exp.
-func (p *Provider) verifier(meta *Metadata) *gooidc.IDTokenVerifier {
+// verifier checks signatures with our key set, iss and aud, and, unless it is told to leave that to another, exp with the leeway.
+func (p *Provider) verifier(meta *Metadata, skipExpiry bool) *gooidc.IDTokenVerifier {
 	return gooidc.NewVerifier(meta.Issuer, p.o.Keys, &gooidc.Config{
-		ClientID: p.o.ClientID, SupportedSigningAlgs: algorithms(meta),
-		Now: func() time.Time { return p.o.Now().Add(-p.leeway()) }, // which leaves it minutes for nbf
+		ClientID: p.o.ClientID, SupportedSigningAlgs: algorithms(meta), SkipExpiryCheck: skipExpiry,
+		Now: func() time.Time { return p.o.Now().Add(-p.leeway()) },
 	})
 }
 
@@ -120,11 +120,12 @@ func (p *Provider) checkIDToken(ctx context.Context, meta *Metadata, raw, access
 	if typ, found := header.ExtraHeaders["typ"]; found && !strings.EqualFold(fmt.Sprint(typ), "JWT") {
 		return nil, "", errToken("typ is another kind of token's")
 	}
-	token, err := p.verifier(meta).Verify(ctx, raw)
+	// It would take the leeway that it gives exp from the five minutes that it gives nbf, and refuse what is meant to be let in.
+	token, err := p.verifier(meta, true).Verify(ctx, raw)
 	if err != nil {
 		return nil, "", errToken(err.Error())
 	}
-	// The second judge is the one of bearer tokens, so that what is required of those holds here too.
+	// The second judge is the one of bearer tokens, so that what is required of those holds here too: exp, nbf and iat with the leeway among it.
 	verified, err := p.o.Issuer.verifier.Verify(ctx, raw)
 	if refusal, ok := errors.AsType[*auth.Refusal](err); ok {
 		return nil, "", errToken(refusal.Reason)
@@ -151,9 +152,7 @@ func (p *Provider) checkIDToken(ctx context.Context, meta *Metadata, raw, access
 			return nil, "", errToken("at_hash is another access token's")
 		}
 	}
-	told := *verified
-	told.Expires = token.Expiry // without the leeway
-	return &told, c.SID, nil
+	return verified, c.SID, nil
 }
 
 // maxSubject bounds sub and sid, in bytes: sessions keep them. A sub has at most 255 (OpenID Connect Core §2).

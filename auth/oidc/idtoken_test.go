@@ -97,7 +97,7 @@ func TestIDTokenThatIsGood(t *testing.T) {
 	}
 }
 
-// TestClocksDiffer sets the provider's clock behind ours, within the leeway and beyond.
+// TestClocksDiffer sets the provider's clock behind ours and ahead of it, within the leeway and beyond.
 func TestClocksDiffer(t *testing.T) {
 	t.Parallel()
 	a := newAt(t, authtest.ProviderOptions{}, nil)
@@ -108,24 +108,29 @@ func TestClocksDiffer(t *testing.T) {
 		t.Fatal(err)
 	}
 	strict := a.Provider
-	expire := func(ago time.Duration) {
-		a.idp.Misbehave(authtest.Misbehaviour{IDToken: func(_, claims map[string]any) { claims["exp"] = a.clock.Now().Add(-ago).Unix() }})
+	claim := func(name string, ahead time.Duration) {
+		a.idp.Misbehave(authtest.Misbehaviour{IDToken: func(_, claims map[string]any) { claims[name] = a.clock.Now().Add(ahead).Unix() }})
 	}
 	for _, c := range []struct {
 		name   string
 		leeway bool
-		ago    time.Duration
+		claim  string
+		ahead  time.Duration
 		good   bool
 	}{
-		{"a minute, no leeway", false, time.Minute, false},
-		{"a minute, two of leeway", true, time.Minute, true},
-		{"three minutes, two of leeway", true, 3 * time.Minute, false},
+		{"ended a minute ago, no leeway", false, "exp", -time.Minute, false},
+		{"ended a minute ago, two of leeway", true, "exp", -time.Minute, true},
+		{"ended three minutes ago, two of leeway", true, "exp", -3 * time.Minute, false},
+		{"begins now, no leeway", false, "nbf", 0, true},
+		{"begins in a minute, no leeway", false, "nbf", time.Minute, false},
+		{"begins in two minutes, two of leeway", true, "nbf", 2 * time.Minute, true},
+		{"begins in three minutes, two of leeway", true, "nbf", 3 * time.Minute, false},
 	} {
 		a.Provider = strict
 		if c.leeway {
 			a.Provider = a.provider(t, func(o *ProviderOptions) { o.Issuer = lenient })
 		}
-		expire(c.ago)
+		claim(c.claim, c.ahead)
 		answer := a.answer(t, a.begin(t, Start{}))
 		switch _, err := a.end(t, answer); {
 		case c.good && err != nil:

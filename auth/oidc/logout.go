@@ -66,7 +66,7 @@ func (p *Provider) checkLogoutToken(ctx context.Context, meta *Metadata, raw str
 	if typ, found := header.ExtraHeaders["typ"]; found && !isLogoutType(typ) {
 		return LoggedOut{}, errToken("typ is another kind of token's")
 	}
-	token, err := p.verifier(meta).VerifyLogout(ctx, raw)
+	token, err := p.verifier(meta, false).VerifyLogout(ctx, raw)
 	if err != nil {
 		return LoggedOut{}, errToken(err.Error())
 	}
