@@ -1,0 +1,359 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/parlordb/parlor/auth"
+	"github.com/parlordb/parlor/auth/authtest"
+	"github.com/parlordb/parlor/config"
+)
+
+// running is a server as 'parlor serve' wires it, over HTTP, with the store in memory and a clock of the test's own.
+type running struct {
+	*wiring
+	t   *testing.T
+	url string
+}
+
+// run starts one with an administrator admin, whose password is secret. now may be nil.
+func run(t *testing.T, now func() time.Time, text string) *running {
+	t.Helper()
+	s := &running{wiring: wire(t), t: t}
+	if now != nil {
+		s.now = now
+	}
+	var err error
+	s.settings, err = config.Open(config.Options{
+		Defaults: defaults, Overrides: text, Files: []string{filepath.Join(t.TempDir(), "parlor.ini")}, Prepare: prepare, Apply: s.apply,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hs := httptest.NewServer(s.server)
+	t.Cleanup(hs.Close)
+	s.url = hs.URL
+	return s
+}
+
+// runSettings are what run needs: an administrator, whose password is secret, and hashes that are quickly made.
+func runSettings(t *testing.T) string {
+	t.Helper()
+	hash, err := prepare(snapshot(t, "[chttpd_auth]\niterations = 10\n"), "admins", "admin", "secret", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return "[admins]\nadmin = " + hash + "\n[chttpd_auth]\nsecret = the_secret\niterations = 10\n"
+}
+
+// send sends a request that sign signs, if it is not nil. The answer's body is the caller's to close.
+func (s *running) send(ctx context.Context, sign func(*http.Request), method, path, body string) *http.Response {
+	s.t.Helper()
+	r, err := http.NewRequestWithContext(ctx, method, s.url+path, strings.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	if sign != nil {
+		sign(r)
+	}
+	res, err := (&http.Client{CheckRedirect: noRedirect}).Do(r)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return res
+}
+
+// as is send, with the answer read.
+func (s *running) as(sign func(*http.Request), method, path, body string) (status int, answer string) {
+	s.t.Helper()
+	res := s.send(s.t.Context(), sign, method, path, body)
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return res.StatusCode, string(text)
+}
+
+// admin is as for the administrator, whose request must succeed.
+func (s *running) admin(method, path, body string) string {
+	s.t.Helper()
+	status, answer := s.as(basic("admin", "secret"), method, path, body)
+	if status/100 != 2 {
+		s.t.Fatalf("%s %s: %d %s", method, path, status, answer)
+	}
+	return answer
+}
+
+// set changes a setting over HTTP.
+func (s *running) set(section, key, value string) {
+	s.t.Helper()
+	text, err := json.Marshal(value)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.admin("PUT", "/_node/_local/_config/"+section+"/"+key, string(text))
+}
+
+// user is the name in the answer of /_session; a refusal is its status.
+func (s *running) user(sign func(*http.Request)) string {
+	s.t.Helper()
+	status, answer := s.as(sign, "GET", "/_session", "")
+	if status != http.StatusOK {
+		return http.StatusText(status)
+	}
+	return s.member(answer, "userCtx", "name")
+}
+
+// member is a string within an answer.
+func (s *running) member(answer string, path ...string) string {
+	s.t.Helper()
+	var value any
+	if err := json.Unmarshal([]byte(answer), &value); err != nil {
+		s.t.Fatalf("%s: %v", answer, err)
+	}
+	for _, name := range path {
+		object, _ := value.(map[string]any)
+		value = object[name]
+	}
+	text, _ := value.(string)
+	return text
+}
+
+func basic(name, pass string) func(*http.Request) {
+	return func(r *http.Request) { r.SetBasicAuth(name, pass) }
+}
+
+func with(header, value string) func(*http.Request) {
+	return func(r *http.Request) { r.Header.Set(header, value) }
+}
+
+func bearing(token string) func(*http.Request) { return with("Authorization", "Bearer "+token) }
+
+// signIn makes a session and returns what sends its cookie.
+func (s *running) signIn(sign func(*http.Request), body string) func(*http.Request) {
+	s.t.Helper()
+	res := s.send(s.t.Context(), sign, "POST", "/_session", body)
+	res.Body.Close()
+	cookie, _, _ := strings.Cut(res.Header.Get("Set-Cookie"), ";")
+	if res.StatusCode != http.StatusOK || len(cookie) < 40 {
+		s.t.Fatalf("no session: %s", res.Status)
+	}
+	return with("Cookie", cookie)
+}
+
+// login goes through a login at a provider, and returns what sends the session's cookie.
+func (s *running) login(p *authtest.Provider, path string) func(*http.Request) {
+	s.t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	browser := &http.Client{Jar: jar, CheckRedirect: noRedirect}
+	visit := func(to string) *http.Response {
+		res, err := browser.Get(to)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		res.Body.Close()
+		return res
+	}
+	visit(p.SignIn(s.t, visit(s.url+path).Header.Get("Location")).String())
+	home, err := url.Parse(s.url)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, c := range jar.Cookies(home) {
+		if c.Name == auth.CookieName {
+			return with("Cookie", c.Name+"="+c.Value)
+		}
+	}
+	s.t.Fatal("the login gives no session")
+	return nil
+}
+
+// feed is a feed of changes of the database notes.
+type feed struct {
+	ctx  context.Context
+	name string
+	body io.ReadCloser
+}
+
+func (s *running) follow(name, kind string, sign func(*http.Request)) *feed {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
+	s.t.Cleanup(cancel)
+	res := s.send(ctx, sign, "GET", "/notes/_changes?since=now&heartbeat=1000&feed="+kind, "")
+	s.t.Cleanup(func() { res.Body.Close() })
+	if res.StatusCode != http.StatusOK {
+		s.t.Fatalf("%s: the %s feed is answered %s", name, kind, res.Status)
+	}
+	return &feed{ctx, name + "'s " + kind + " feed", res.Body}
+}
+
+// expectCut reads until the connection breaks.
+func (f *feed) expectCut(t *testing.T) {
+	t.Helper()
+	if text, err := io.ReadAll(f.body); err == nil || f.ctx.Err() != nil || strings.Contains(string(text), `"id"`) {
+		t.Errorf("%s is not cut: %q, %v", f.name, text, err)
+	}
+}
+
+// expectChange reads until the change of a document comes.
+func (f *feed) expectChange(t *testing.T, id string) {
+	t.Helper()
+	for lines := bufio.NewScanner(f.body); ; {
+		if !lines.Scan() {
+			t.Errorf("%s has ended: %v", f.name, lines.Err())
+			return
+		}
+		if strings.Contains(lines.Text(), `"id":"`+id+`"`) {
+			return
+		}
+	}
+}
+
+const annPath = "/_users/org.couchdb.user:ann"
+
+// edit changes ann's user document as it is stored.
+func (s *running) edit(change func(doc map[string]any)) {
+	s.t.Helper()
+	doc := map[string]any{}
+	if err := json.Unmarshal([]byte(s.admin("GET", annPath, "")), &doc); err != nil {
+		s.t.Fatal(err)
+	}
+	change(doc)
+	text, err := json.Marshal(doc)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.admin("PUT", annPath, string(text))
+}
+
+// ways are all by which ann can sign in, each with what signs a request.
+type ways map[string]func(*http.Request)
+
+// openWays starts a server, a provider, and ann with everything that lets her in.
+func openWays(t *testing.T) (*running, ways) {
+	t.Helper()
+	p := authtest.NewProvider(t, authtest.ProviderOptions{})
+	p.SetUser(map[string]any{"sub": "1", "preferred_username": "ann"})
+	key := authtest.NewSigner(t, "HS256", "app")
+	outside := "issuer = " + p.URL + "\nusername_claim = preferred_username\ninsecure = true\nallow_private = true\n"
+	s := run(t, nil, runSettings(t)+
+		"[chttpd]\nauthentication_handlers = {chttpd_auth, jwt_authentication_handler}, {chttpd_auth, cookie_authentication_handler}, {chttpd_auth, proxy_authentication_handler}, "+
+		"{couch_httpd_oauth, oauth_authentication_handler}, {chttpd_auth, default_authentication_handler}\n"+
+		"[jwt_keys]\nhmac:app = "+key.Value+"\n[jwt_issuer:kc]\naudience = api\n"+outside+"[oidc:corp]\nclient_id = client\nclient_secret = secret\n"+outside+
+		"[oauth_consumer_secrets]\nc = cs\n[oauth_token_secrets]\nt = ts\n[oauth_token_users]\nt = ann\n")
+	s.admin("PUT", annPath, `{"name":"ann","type":"user","roles":[],"password":"apple","identities":[{"issuer":"`+p.URL+`","subject":"1"}]}`)
+	s.admin("PUT", "/notes", "")
+	s.admin("PUT", "/notes/_security", `{"members":{"names":["ann"]}}`)
+
+	const password, later = `{"name":"ann","password":"apple"}`, 4102444800
+	token := s.member(s.admin("POST", "/_tokens", `{"user":"ann"}`), "token")
+	device := s.admin("POST", "/_tokens", `{"user":"ann","type":"key","algorithm":"HS256"}`)
+	secret, err := base64.StdEncoding.DecodeString(s.member(device, "private_key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	byKey := bearing(key.Token(t, nil, map[string]any{"sub": "ann", "exp": later, "_couchdb.roles": []string{"nurse"}}))
+	once := make(chan string, 10)
+	for range cap(once) {
+		_, made := s.as(nil, "POST", "/_session?one_time=true", password)
+		once <- s.member(made, "one_time_session_id")
+	}
+	return s, ways{
+		"password":       basic("ann", "apple"),
+		"session":        s.signIn(nil, password),
+		"one-time":       func(r *http.Request) { r.URL.RawQuery += "&one_time_session=" + <-once },
+		"provider":       s.login(p, "/_oidc/corp/login?next=/"),
+		"ID token":       bearing(p.IDToken(t, func(_, claims map[string]any) { claims["aud"] = "api" })),
+		"key":            byKey,
+		"traded session": s.signIn(byKey, ""),
+		"access token":   bearing(token),
+		"app password":   basic("ann", token),
+		"device key":     bearing(authtest.NewHMACSigner(t, "HS256", s.member(device, "kid"), secret).Token(t, nil, map[string]any{"sub": "ann", "exp": later})),
+		"proxy":          with("X-Auth-CouchDB-UserName", "ann"),
+		"signature": func(r *http.Request) {
+			r.Header.Set("X-Forwarded-Ssl", "on")
+			r.Header.Set("Authorization", `OAuth oauth_consumer_key="c", oauth_token="t", oauth_signature_method="PLAINTEXT", oauth_signature="cs%26ts"`)
+		},
+	}
+}
+
+// TestEndsOfEachWay: what ends a way of signing in has its next request refused and cuts the feeds that it has open; it ends no other way.
+func TestEndsOfEachWay(t *testing.T) {
+	t.Parallel()
+	all := []string{"password", "session", "one-time", "provider", "ID token", "key", "traded session", "access token", "app password", "device key", "proxy", "signature"}
+	for name, c := range map[string]struct {
+		end  func(s *running, w ways)
+		ends []string
+	}{
+		"disabled": {func(s *running, _ ways) { s.edit(func(doc map[string]any) { doc["disabled"] = true }) }, all},
+		"deleted": {func(s *running, _ ways) { s.edit(func(doc map[string]any) { doc["_deleted"] = true }) },
+			slices.DeleteFunc(slices.Clone(all), func(way string) bool { return way == "key" || way == "proxy" })},
+		"new password":   {func(s *running, _ ways) { s.edit(func(doc map[string]any) { doc["password"] = "apricot" }) }, []string{"password", "session", "one-time"}},
+		"sessions ended": {func(s *running, _ ways) { s.admin("DELETE", "/_sessions?user=ann", "") }, []string{"session", "one-time", "provider", "traded session"}},
+		"signed out": {func(s *running, w ways) {
+			if status, answer := s.as(w["session"], "DELETE", "/_session", ""); status != http.StatusOK {
+				s.t.Errorf("signing out: %d %s", status, answer)
+			}
+		}, []string{"session"}},
+		"tokens revoked":   {func(s *running, _ ways) { s.admin("DELETE", "/_tokens?user=ann", "") }, []string{"access token", "app password", "device key"}},
+		"link removed":     {func(s *running, _ ways) { s.edit(func(doc map[string]any) { delete(doc, "identities") }) }, []string{"provider", "ID token"}},
+		"provider removed": {func(s *running, _ ways) { s.admin("DELETE", "/_node/_local/_config/oidc:corp/issuer", "") }, []string{"provider"}},
+		"issuer removed":   {func(s *running, _ ways) { s.admin("DELETE", "/_node/_local/_config/jwt_issuer:kc/issuer", "") }, []string{"ID token"}},
+		"key removed":      {func(s *running, _ ways) { s.admin("DELETE", "/_node/_local/_config/jwt_keys/hmac:app", "") }, []string{"key"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, w := openWays(t)
+			feeds := map[string][]*feed{}
+			for way, sign := range w {
+				if got := s.user(sign); got != "ann" {
+					t.Errorf("%s signs %q in", way, got)
+				}
+				feeds[way] = []*feed{s.follow(way, "continuous", sign), s.follow(way, "longpoll", sign)}
+			}
+			if len(w) != len(all) || t.Failed() {
+				t.FailNow()
+			}
+			c.end(s, w)
+			for _, way := range c.ends {
+				if status, answer := s.as(w[way], "GET", "/notes", ""); status < 400 || status > 403 {
+					t.Errorf("%s is answered %d %s", way, status, answer)
+				}
+				for _, f := range feeds[way] {
+					f.expectCut(t)
+				}
+			}
+			s.admin("PUT", "/notes/news", "{}")
+			for _, way := range all {
+				if slices.Contains(c.ends, way) {
+					continue
+				}
+				if got := s.user(w[way]); got != "ann" {
+					t.Errorf("%s does not sign in any more: %s", way, got)
+				}
+				for _, f := range feeds[way] {
+					f.expectChange(t, "news")
+				}
+			}
+		})
+	}
+}
