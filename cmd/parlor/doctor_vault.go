@@ -75,7 +75,8 @@ func (d *doctor) checkVault(ctx context.Context) bool {
 	}
 	switch {
 	case a.status == http.StatusUnauthorized || a.status == http.StatusForbidden:
-		d.fail(check, "this user may not read it: "+a.said(), "add the user to the members in the database's _security, or share it: 'parlor vault share'")
+		d.fail(check, "this user may not read it: "+a.said(), "is the name that of the database, as in LiveSync's settings, such as alice-notes? "+
+			"Then add the user to the members in its _security, or share it: 'parlor vault share'")
 		return false
 	case a.status == http.StatusNotFound:
 		d.fail(check, "there is no such database", "is the name right? Make it ('parlor livesync add', or PUT /NAME as an administrator), or let the first device make it when its user may")
