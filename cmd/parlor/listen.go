@@ -71,7 +71,7 @@ func listenTLS(ctx context.Context, s *config.Snapshot, log *slog.Logger) (net.L
 	if err != nil {
 		return nil, err
 	}
-	l, err := listen(ctx, s, bindAddress(s), port, "[chttpd] bind_address and [ssl] port")
+	l, err := listen(ctx, s, s.String(bindAddress(s), "bind_address", "ssl"), port, "[ssl] bind_address and port")
 	if err != nil {
 		return nil, err
 	}
@@ -145,6 +145,9 @@ func listen(ctx context.Context, s *config.Snapshot, host string, port int64, wh
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return nil, &inUse{addr, where}
+	case errors.Is(err, syscall.EACCES):
+		return nil, fmt.Errorf("cannot listen on %s: ports below 1024 are root's; on Linux 'setcap cap_net_bind_service=+ep' lets the program have them; or let %s name another: %w",
+			addr, where, err)
 	case err != nil:
 		return nil, fmt.Errorf("cannot listen on %s; let %s name an address of this machine: %w", addr, where, err)
 	}
