@@ -199,6 +199,9 @@ func readError(err error) error {
 	if errors.As(err, &large) {
 		return errTooLarge
 	}
+	if refused, ok := errors.AsType[*Error](err); ok {
+		return refused // its sender, by judgedBody
+	}
 	return &Error{Status: 400, Kind: "bad_request", Reason: "The request body ended early.", Cause: err}
 }
 

@@ -135,7 +135,10 @@ func (s *Server) localHolder(r *request) (holder, error) {
 	case r.oneTime:
 	default:
 		// The password may have changed since the request was let in: what it brought must be right for this salt.
-		_, err = s.auth.Authenticate(r.Request)
+		var again auth.Identity
+		if again, err = s.auth.Authenticate(r.Request); err == nil && again.Name != who.Name {
+			err = auth.ErrRevoked // a cookie that is not right counts as none
+		}
 	}
 	if err != nil {
 		return nil, err

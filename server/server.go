@@ -200,6 +200,9 @@ func (s *Server) serve(r *request) error {
 	if r.ContentLength > r.set.maxRequestSize {
 		return errTooLarge
 	}
+	if err := s.judgeBody(r, act); err != nil {
+		return err
+	}
 	return act.handle(s, r)
 }
 

@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/base64"
 	"errors"
 	"io"
@@ -210,7 +211,15 @@ func (s *Server) startOwnSession(r *request, form map[string]string, n auth.NewS
 // createSession makes a session and notes it, with what the request says of its client.
 func (s *Server) createSession(r *request, n auth.NewSession) (secret string, made auth.Session, err error) {
 	n.Address, n.UserAgent = r.set.proxies.Client(r.Request), r.UserAgent()
-	secret, made, err = r.set.sessions.Create(r.Context(), n)
+	create := func() (err error) {
+		secret, made, err = r.set.sessions.Create(r.Context(), n)
+		return err
+	}
+	if r.who.Anonymous() || n.Who.Credential != r.who.Credential {
+		err = create()
+	} else {
+		err = s.outliving(r, create, func(ctx context.Context) error { return r.set.sessions.End(ctx, made.ID) })
+	}
 	if err == nil {
 		s.audit(r, "session began", "method", made.Method, "provider", made.Provider, "user", made.User, "session", made.ID)
 	}

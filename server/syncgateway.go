@@ -248,7 +248,7 @@ func (s *Server) gatewayCreate(r *request, n auth.NewSession) (secret string, er
 func (s *Server) gatewaySignIn(r *request, form *gatewayForm) (n auth.NewSession, err error) {
 	user, err := s.verifyLogin(r, form.name, form.password, form.token)
 	if err == nil {
-		return auth.NewSession{Who: auth.Identity{Name: user.Name, Roles: user.Roles, Method: "default", Local: true}}, nil
+		return auth.NewSession{Who: auth.Identity{Name: user.Name, Roles: user.Roles, Method: "default", Local: true}, User: user}, nil
 	}
 	refused, _ := errors.AsType[*auth.Refusal](err)
 	if refused != nil && refused.Status == http.StatusUnauthorized {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"encoding/base64"
 	"errors"
 	"math"
@@ -47,7 +48,12 @@ func (s *Server) postToken(r *request) error {
 	if asked.Type == "key" {
 		return s.makeKey(r, asked, made)
 	}
-	secret, token, err := s.tokens.Create(r.Context(), made)
+	var secret string
+	var token auth.Token
+	err = s.outliving(r, func() (err error) {
+		secret, token, err = s.tokens.Create(r.Context(), made)
+		return err
+	}, func(ctx context.Context) error { return s.tokens.Revoke(ctx, token.ID) })
 	if err != nil {
 		return tokenError(err, made.User)
 	}
@@ -200,7 +206,11 @@ func (s *Server) makeKey(r *request, asked *tokenRequest, n auth.NewToken) error
 			}
 		}
 	}
-	token, err := s.tokens.AddKey(r.Context(), n)
+	var token auth.Token
+	err := s.outliving(r, func() (err error) {
+		token, err = s.tokens.AddKey(r.Context(), n)
+		return err
+	}, func(ctx context.Context) error { return s.tokens.Revoke(ctx, token.ID) })
 	if err != nil {
 		return tokenError(err, n.User)
 	}

@@ -1,0 +1,165 @@
+package server
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/parlordb/parlor/auth"
+	"github.com/parlordb/parlor/auth/oidc"
+)
+
+// begin sends the head of a request, and returns when the server waits for the body: who it is from has been judged then. finish sends the body.
+func (ls *loginServer) begin(method, path, body string, header ...string) (finish func() (status int, answer string)) {
+	ls.t.Helper()
+	address := strings.TrimPrefix(ls.URL, "http://")
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		ls.t.Fatal(err)
+	}
+	ls.t.Cleanup(func() { conn.Close() })
+	head := fmt.Sprintf("%s %s HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\nExpect: 100-continue\r\n", method, path, address, len(body))
+	for i := 0; i+1 < len(header); i += 2 {
+		head += header[i] + ": " + header[i+1] + "\r\n"
+	}
+	if _, err := io.WriteString(conn, head+"\r\n"); err != nil {
+		ls.t.Fatal(err)
+	}
+	answer := bufio.NewReader(conn)
+	if res, err := http.ReadResponse(answer, nil); err != nil || res.StatusCode != http.StatusContinue {
+		ls.t.Fatalf("%s %s: %v, %v", method, path, res, err)
+	}
+	return func() (int, string) {
+		ls.t.Helper()
+		if _, err := io.WriteString(conn, body); err != nil {
+			ls.t.Fatal(err)
+		}
+		res, err := http.ReadResponse(answer, nil)
+		if err != nil {
+			ls.t.Fatal(err)
+		}
+		defer res.Body.Close()
+		text, err := io.ReadAll(res.Body)
+		if err != nil {
+			ls.t.Fatal(err)
+		}
+		return res.StatusCode, string(text)
+	}
+}
+
+// TestBodyOutlivesItsSender: a request whose body comes late is refused when what let it in has ended meanwhile.
+func TestBodyOutlivesItsSender(t *testing.T) {
+	t.Parallel()
+	const document, attachment = `{"name":"late"}`, "text"
+	for what, c := range map[string]struct {
+		method, path, body, kind string
+	}{
+		"document":   {"PUT", "/db/late", document, "application/json"},
+		"bulk":       {"POST", "/db/_bulk_docs", `{"docs":[` + document + `]}`, "application/json"},
+		"local":      {"PUT", "/db/_local/late", document, "application/json"},
+		"attachment": {"PUT", "/db/late/file", attachment, "text/plain"},
+		"multipart": {"PUT", "/db/late", "--x\r\nContent-Type: application/json\r\n\r\n" +
+			`{"_attachments":{"a":{"follows":true,"length":4,"content_type":"text/plain"}}}` + "\r\n--x\r\n\r\ntext\r\n--x--", `multipart/related; boundary="x"`},
+		"own password": {"PUT", userBob + "?new_edits=false", `{"_rev":"99-abc","type":"user","name":"bob","roles":[],"password":"mine"}`, "application/json"},
+		"token":        {"POST", "/_tokens", `{}`, "application/json"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			ls := newLoginServer(t, oidc.Mapping{}, nil)
+			token := ls.takeTokens("bob")
+			cookie := ls.browser().visit("POST", "/_session", `{"name":"bob","password":"pw"}`).cookieOf("AuthSession")
+			cookie, _, _ = strings.Cut(cookie, ";")
+			ways := map[string][]string{"password": basic("bob:pw"), "session": {"Cookie", cookie}}
+			if strings.HasPrefix(c.path, "/db/") {
+				ways["access token"] = []string{"Authorization", "Bearer " + token}
+			}
+			finish := map[string]func() (int, string){}
+			for way, header := range ways {
+				finish[way] = ls.begin(c.method, c.path, c.body, append(header, "Content-Type", c.kind)...)
+			}
+			ls.do("PUT", userBob, `{"_rev":"`+ls.revOf(userBob)+`","type":"user","name":"bob","roles":[],"password":"another"}`)
+			ls.do("DELETE", "/_tokens?user=bob", "")
+			ls.ahead.Add(int64(time.Minute))
+			for way, finish := range finish {
+				if status, answer := finish(); status != http.StatusUnauthorized {
+					t.Errorf("by %s: %d %s", way, status, answer)
+				}
+			}
+			if got := ls.do("GET", "/_tokens?user=bob", ""); strings.Contains(got, `"id"`) {
+				t.Errorf("a token was made: %s", got)
+			}
+			if got := ls.do("GET", "/db/_all_docs", ""); strings.Contains(got, `"id"`) {
+				t.Errorf("a document was written: %s", got)
+			}
+			if got := ls.browser().visit("GET", "/db", "", basic("bob:another")...); got.status != http.StatusOK {
+				t.Errorf("the password that was set: %d %s", got.status, got.body)
+			}
+		})
+	}
+}
+
+const userBob = "/_users/org.couchdb.user:bob"
+
+// takeTokens has the server take access tokens too, and returns one of a user.
+func (ls *loginServer) takeTokens(user string) (token string) {
+	ls.t.Helper()
+	ls.s.auth.Configure([]auth.Method{ls.s.tokens.Bearer(), ls.sessions, auth.NewBasic(ls.s.passwords)})
+	_, token = ls.makeToken(user)
+	return token
+}
+
+// TestBodyThatIsSlow: a body that takes long is no reason to refuse may still write.
+func TestBodyThatIsSlow(t *testing.T) {
+	t.Parallel()
+	ls := newLoginServer(t, oidc.Mapping{}, nil)
+	token := ls.takeTokens("bob")
+	for what, header := range map[string][]string{
+		"password": basic("bob:pw"), "access token": {"Authorization", "Bearer " + token}, "server admin": basic("admin:secret"),
+	} {
+		finish := ls.begin("POST", "/db", `{}`, append(header, "Content-Type", "application/json")...)
+		ls.ahead.Add(int64(time.Minute))
+		if status, answer := finish(); status != http.StatusCreated {
+			t.Errorf("%s: %d %s", what, status, answer)
+		}
+	}
+	// Whoever loses the database meanwhile does not write to it.
+	finish := ls.begin("POST", "/db", `{}`, append(basic("bob:pw"), "Content-Type", "application/json")...)
+	ls.do("PUT", "/db/_security", `{"members":{"names":["ann"]}}`)
+	ls.ahead.Add(int64(time.Minute))
+	if status, answer := finish(); status != http.StatusForbidden {
+		t.Errorf("without the database: %d %s", status, answer)
+	}
+}
+
+// TestCredentialOfOneThatEnds: what is made by a request outlives it, so that it must not come from what has ended the moment before.
+func TestCredentialOfOneThatEnds(t *testing.T) {
+	t.Parallel()
+	ls := newGateway(t, nil)
+	set := func(password string) {
+		t.Helper()
+		ls.do("PUT", userAnn, `{"_rev":"`+ls.revOf(userAnn)+`","type":"user","name":"ann","roles":[],"password":"`+password+`"}`)
+	}
+	for what, c := range map[string]struct{ path, body string }{
+		"token":                     {"/_tokens", `{}`},
+		"device key":                {"/_tokens", `{"type":"key","algorithm":"ES256"}`},
+		"session":                   {"/db/_session", `{}`},
+		"session that serves once ": {"/db/_session?one_time=true", `{}`},
+	} {
+		set("pw")
+		finish := ls.begin("POST", c.path, c.body, append(basic("ann:pw"), "Content-Type", "application/json")...)
+		set("another")
+		if status, answer := finish(); status != http.StatusUnauthorized {
+			t.Errorf("%s: %d %s", what, status, answer)
+		}
+		for _, list := range []string{"/_tokens?user=ann", "/_sessions?user=ann"} {
+			if got := ls.do("GET", list, ""); strings.Contains(got, `"id"`) {
+				t.Errorf("%s was made: %s", what, got)
+			}
+		}
+	}
+}
