@@ -357,3 +357,114 @@ func TestEndsOfEachWay(t *testing.T) {
 		})
 	}
 }
+
+// TestStatelessCookieEnds: where a session is its cookie alone, the next request is refused all the same, and open feeds are cut.
+func TestStatelessCookieEnds(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(doc map[string]any){
+		"disabled":     func(doc map[string]any) { doc["disabled"] = true },
+		"deleted":      func(doc map[string]any) { doc["_deleted"] = true },
+		"new password": func(doc map[string]any) { doc["password"] = "apricot" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := run(t, nil, runSettings(t)+"[parlor_session]\nstore = cookie\n")
+			s.admin("PUT", annPath, `{"name":"ann","type":"user","roles":[],"password":"apple"}`)
+			s.admin("PUT", "/notes", "")
+			s.admin("PUT", "/notes/_security", `{"members":{"names":["ann"]}}`)
+			cookie := s.signIn(nil, `{"name":"ann","password":"apple"}`)
+			feeds := []*feed{s.follow(name, "continuous", cookie), s.follow(name, "longpoll", cookie)}
+			s.edit(change)
+			for _, f := range feeds {
+				f.expectCut(t)
+			}
+			if status, answer := s.as(cookie, "GET", "/notes", ""); status != http.StatusUnauthorized && status != http.StatusForbidden {
+				t.Errorf("the cookie is answered %d %s", status, answer)
+			}
+		})
+	}
+}
+
+// TestSessionsDoNotGrow: what was made from a token, or from a provider's word, has the roles of that moment. Of those that the directory gave it loses what is taken back.
+func TestSessionsDoNotGrow(t *testing.T) {
+	t.Parallel()
+	s, w := openWays(t)
+	roles := func(sign func(*http.Request)) string {
+		t.Helper()
+		_, answer := s.as(sign, "GET", "/_session", "")
+		_, rest, _ := strings.Cut(answer, `"roles":`)
+		text, _, _ := strings.Cut(rest, "}")
+		return text
+	}
+	expect := func(what string, want map[string]string) {
+		t.Helper()
+		for way, want := range want {
+			if got := roles(w[way]); got != want {
+				t.Errorf("%s: %s has %s, want %s", what, way, got, want)
+			}
+		}
+	}
+	has := func(list ...string) func(doc map[string]any) {
+		return func(doc map[string]any) { doc["roles"] = list }
+	}
+	s.edit(has("staff"))
+	w["bearer's session"] = s.signIn(w["ID token"], "")
+	expect("at first", map[string]string{
+		"session": `["staff"]`, "traded session": `["nurse"]`, "key": `["nurse"]`, "provider": `[]`, "ID token": `["staff"]`, "bearer's session": `["staff"]`, "access token": `["staff"]`,
+	})
+	s.edit(has("staff", "boss"))
+	expect("with another role", map[string]string{
+		"session": `["staff","boss"]`, "traded session": `["nurse"]`, "key": `["nurse"]`, "provider": `[]`, "ID token": `["staff","boss"]`, "bearer's session": `["staff"]`, "access token": `["staff","boss"]`,
+	})
+	s.edit(has("boss"))
+	expect("with a role less", map[string]string{"session": `["boss"]`, "traded session": `["nurse"]`, "bearer's session": `[]`, "access token": `["boss"]`})
+	s.set("admins", "ann", "apple")
+	if got := s.user(w["ID token"]); got != "Forbidden" {
+		t.Errorf("the issuer speaks for a server admin: %s", got)
+	}
+	for _, way := range []string{"traded session", "provider", "bearer's session", "key", "proxy"} {
+		if status, answer := s.as(w[way], "GET", "/_node/_local/_config", ""); status == http.StatusOK {
+			t.Errorf("%s is a server admin now: %s", way, answer)
+		}
+	}
+}
+
+// TestScopedCredentials: access tokens and keys of devices, of a server admin too, make no credentials and see none, and do nothing that takes a server admin.
+func TestScopedCredentials(t *testing.T) {
+	t.Parallel()
+	s := run(t, nil, runSettings(t))
+	s.admin("PUT", "/notes", "")
+	token := s.member(s.admin("POST", "/_tokens", `{}`), "token")
+	device := s.admin("POST", "/_tokens", `{"type":"key","algorithm":"HS512"}`)
+	secret, err := base64.StdEncoding.DecodeString(s.member(device, "private_key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	claims := map[string]any{"sub": "admin", "exp": 4102444800, "_couchdb.roles": []string{"_admin"}}
+	signed := authtest.NewHMACSigner(t, "HS512", s.member(device, "kid"), secret).Token(t, nil, claims)
+	id := s.member(device, "id")
+	for way, sign := range map[string]func(*http.Request){"access token": bearing(token), "app password": basic("admin", token), "device key": bearing(signed)} {
+		if status, answer := s.as(sign, "GET", "/notes", ""); status != http.StatusOK {
+			t.Errorf("%s does not open a database: %d %s", way, status, answer)
+		}
+		for _, c := range [][2]string{
+			{"POST /_session", ""}, {"POST /_session", `{"name":"admin","password":"secret"}`}, {"POST /_session?one_time=true", ""},
+			{"GET /_sessions", ""}, {"DELETE /_sessions?user=admin", ""}, {"DELETE /_sessions/x", ""},
+			{"POST /_tokens", `{}`}, {"GET /_tokens", ""}, {"GET /_tokens/" + id, ""}, {"DELETE /_tokens/" + id, ""}, {"DELETE /_tokens?user=admin", ""},
+			{"GET /_node/_local/_config", ""}, {"PUT /_node/_local/_config/log/level", `"debug"`}, {"GET /_node/_local/_stats", ""},
+			{"PUT /other", ""}, {"DELETE /notes", ""}, {"GET /_all_dbs", ""}, {"GET /_db_updates", ""}, {"GET /_users/_all_docs", ""}, {"PUT /_users/org.couchdb.user:x", "{}"}, {"GET /_replicator", ""},
+		} {
+			method, path, _ := strings.Cut(c[0], " ")
+			res := s.send(t.Context(), sign, method, path, c[1])
+			res.Body.Close()
+			if res.StatusCode != http.StatusForbidden || res.Header.Get("Set-Cookie") != "" {
+				t.Errorf("%s %s by %s: %s, want 403 and no cookie", method, path, way, res.Status)
+			}
+		}
+	}
+	for _, text := range []string{token, signed} {
+		if status, answer := s.as(nil, "POST", "/_session", `{"id_token":"`+text+`"}`); status != http.StatusForbidden {
+			t.Errorf("as an ID token: %d %s", status, answer)
+		}
+	}
+}
