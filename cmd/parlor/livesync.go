@@ -20,24 +20,16 @@ const livesyncHelp = `Usage: parlor livesync add|uri [flags]
 Sets up devices for Obsidian's plugin Self-hosted LiveSync.
 
   parlor livesync add -user NAME -vault NAME -device LABEL   give a device its way into a vault, as a Setup URI
-  parlor livesync uri [FILE]                                 print the settings in a Setup URI
+  parlor livesync uri [FILE]                                 print the settings in a Setup URI, or draw its QR code
 
 'parlor livesync add -h' and 'parlor livesync uri -h' say more.
 `
 
 func (p *program) livesync(ctx context.Context, args []string) error {
-	if len(args) == 0 {
-		return &usageError{"livesync", false, "expected parlor livesync add|uri"}
-	}
-	switch args[0] {
-	case "-h", "--help", "-help", "help":
-		return &usageError{"livesync", true, livesyncHelp}
-	case "add":
-		return p.livesyncAdd(ctx, args[1:])
-	case "uri":
-		return p.livesyncURI(args[1:])
-	}
-	return &usageError{"livesync", false, fmt.Sprintf("there is no 'parlor livesync %s'", args[0])}
+	return p.choose(ctx, "livesync", livesyncHelp, []action{
+		{"add", (*program).livesyncAdd},
+		{"uri", (*program).livesyncURI},
+	}, args)
 }
 
 // What names the parts of a setup where it is printed, and where it is read again.
@@ -56,15 +48,24 @@ const (
 const livesyncURIHelp = `Prints the settings in a Setup URI, as JSON. They are printed whole, with the password or the key of the device and the passphrase of the vault.
 
 The Setup URI comes from FILE, from a prompt, or from the first line of standard input; a file that 'parlor livesync add' has printed will do.
-Its passphrase comes from PARLOR_URI_PASSPHRASE, from the same file or the next line, or from a prompt.`
+Its passphrase comes from PARLOR_URI_PASSPHRASE, from the same file or the next line, or from a prompt.
 
-func (p *program) livesyncURI(args []string) error {
+With -qr or -png its QR code is drawn instead, for which no passphrase is needed.`
+
+func (p *program) livesyncURI(_ context.Context, args []string) error {
 	f := newFlags("livesync uri", "[FILE]", livesyncURIHelp)
+	var qr qrFlags
+	f.BoolVar(&qr.text, "qr", false, "draw the QR code of the Setup URI on standard output")
+	f.StringVar(&qr.file, "png", "", "write the QR code as a picture to this new `FILE`")
 	args, err := f.parse(args, 0, 1)
 	if err != nil {
 		return err
 	}
-	settings, err := p.setupSettings(append(args, "-")[0])
+	file := append(args, "-")[0]
+	if qr.text || qr.file != "" {
+		return p.drawSetup(qr, file)
+	}
+	settings, err := p.setupSettings(file)
 	if err != nil {
 		return err
 	}
@@ -73,6 +74,27 @@ func (p *program) livesyncURI(args []string) error {
 	}
 	_, err = fmt.Fprintf(p.stdout, "%s\n", settings)
 	return err
+}
+
+// drawSetup draws the QR code of the Setup URI in a file, or for "-" from a prompt or standard input.
+func (p *program) drawSetup(qr qrFlags, file string) error {
+	text, err := p.setupText(file)
+	if err != nil {
+		return err
+	}
+	uri, _ := findSetup(text)
+	if uri == "" {
+		_, err := livesync.Decode(text, "") // which says what it is instead
+		return err
+	}
+	picture, err := qr.newPicture()
+	if err != nil {
+		return err
+	}
+	if picture != nil {
+		defer picture.Close()
+	}
+	return p.drawQR(qr, uri, picture)
 }
 
 // setupSettings reads a Setup URI from a file, or for "-" from a prompt or standard input, and its passphrase; it returns the settings in it.

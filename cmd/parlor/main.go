@@ -86,6 +86,33 @@ func (p *program) run(ctx context.Context, args []string) int {
 	return 2
 }
 
+// action is one word after a command, such as "add" after "parlor user".
+type action struct {
+	name string
+	run  func(p *program, ctx context.Context, args []string) error
+}
+
+// choose runs the action that args begin with, or tells which there are.
+func (p *program) choose(ctx context.Context, command, help string, actions []action, args []string) error {
+	if len(args) == 0 {
+		var names []string
+		for _, a := range actions {
+			names = append(names, a.name)
+		}
+		return &usageError{command, false, fmt.Sprintf("expected parlor %s %s", command, strings.Join(names, "|"))}
+	}
+	switch args[0] {
+	case "-h", "--help", "-help", "help":
+		return &usageError{command, true, help}
+	}
+	for _, a := range actions {
+		if a.name == args[0] {
+			return a.run(p, ctx, args[1:])
+		}
+	}
+	return &usageError{command, false, fmt.Sprintf("there is no 'parlor %s %s'", command, args[0])}
+}
+
 // report tells of a command's failure and returns the exit code.
 func (p *program) report(name string, err error) int {
 	var bad *usageError

@@ -25,20 +25,11 @@ and can be revoked without touching the others.
 `
 
 func (p *program) token(ctx context.Context, args []string) error {
-	if len(args) == 0 {
-		return &usageError{"token", false, "expected parlor token add|list|rm"}
-	}
-	switch args[0] {
-	case "-h", "--help", "-help", "help":
-		return &usageError{"token", true, tokenHelp}
-	case "add":
-		return p.tokenAdd(ctx, args[1:])
-	case "list":
-		return p.tokenList(ctx, args[1:])
-	case "rm":
-		return p.tokenRemove(ctx, args[1:])
-	}
-	return &usageError{"token", false, fmt.Sprintf("there is no 'parlor token %s'", args[0])}
+	return p.choose(ctx, "token", tokenHelp, []action{
+		{"add", (*program).tokenAdd},
+		{"list", (*program).tokenList},
+		{"rm", (*program).tokenRemove},
+	}, args)
 }
 
 // accessToken is one as the server tells of it.

@@ -28,22 +28,12 @@ Passwords come from a prompt, from standard input, or from PARLOR_PASSWORD. 'par
 `
 
 func (p *program) user(ctx context.Context, args []string) error {
-	if len(args) == 0 {
-		return &usageError{"user", false, "expected parlor user add|passwd|list|rm"}
-	}
-	switch args[0] {
-	case "-h", "--help", "-help", "help":
-		return &usageError{"user", true, userHelp}
-	case "add":
-		return p.userAdd(ctx, args[1:])
-	case "passwd":
-		return p.userPasswd(ctx, args[1:])
-	case "list":
-		return p.userList(ctx, args[1:])
-	case "rm":
-		return p.userRemove(ctx, args[1:])
-	}
-	return &usageError{"user", false, fmt.Sprintf("there is no 'parlor user %s'", args[0])}
+	return p.choose(ctx, "user", userHelp, []action{
+		{"add", (*program).userAdd},
+		{"passwd", (*program).userPasswd},
+		{"list", (*program).userList},
+		{"rm", (*program).userRemove},
+	}, args)
 }
 
 // userID is the id of a user's document; userPath is where it is.

@@ -29,24 +29,13 @@ With -url, owners keep their own vaults so. 'parlor vault list -h' and so on lis
 `
 
 func (p *program) vault(ctx context.Context, args []string) error {
-	if len(args) == 0 {
-		return &usageError{"vault", false, "expected parlor vault list|share|unshare|rm|undelete"}
-	}
-	switch args[0] {
-	case "-h", "--help", "-help", "help":
-		return &usageError{"vault", true, vaultHelp}
-	case "list":
-		return p.vaultList(ctx, args[1:])
-	case "share":
-		return p.vaultShare(ctx, args[1:])
-	case "unshare":
-		return p.vaultUnshare(ctx, args[1:])
-	case "rm":
-		return p.vaultRemove(ctx, args[1:])
-	case "undelete":
-		return p.vaultUndelete(ctx, args[1:])
-	}
-	return &usageError{"vault", false, fmt.Sprintf("there is no 'parlor vault %s'", args[0])}
+	return p.choose(ctx, "vault", vaultHelp, []action{
+		{"list", (*program).vaultList},
+		{"share", (*program).vaultShare},
+		{"unshare", (*program).vaultUnshare},
+		{"rm", (*program).vaultRemove},
+		{"undelete", (*program).vaultUndelete},
+	}, args)
 }
 
 // listedVault is a vault, or the kept copy of one, in a list.
