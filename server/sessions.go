@@ -46,16 +46,16 @@ func (r *request) whose() (user string, err error) {
 // mayTouch reports whether the caller may see and end what is user's. What he may not is for him as if it were not there.
 func (r *request) mayTouch(user string) bool { return r.who.Admin() || user == r.who.Name }
 
-// pageSize reads ?limit=.
-func (r *request) pageSize() (int, error) {
-	if !r.hasParam("limit") {
-		return defaultPage, nil
+// asked reads what a list is to hold: whose, as whose says, and at most how many (?limit=).
+func (r *request) asked() (user string, limit int, err error) {
+	if user, err = r.whose(); err != nil || !r.hasParam("limit") {
+		return user, defaultPage, err
 	}
 	n, err := strconv.Atoi(r.param("limit"))
 	if err != nil || n < 1 || n > maxPage {
-		return 0, badRequest("limit must be a number from 1 to " + strconv.Itoa(maxPage))
+		return "", 0, badRequest("limit must be a number from 1 to " + strconv.Itoa(maxPage))
 	}
-	return n, nil
+	return user, n, nil
 }
 
 // getSessions lists the caller's sessions, or for server admins all of them.
@@ -64,11 +64,7 @@ func (s *Server) getSessions(r *request) error {
 	if err != nil {
 		return err
 	}
-	user, err := r.whose()
-	if err != nil {
-		return err
-	}
-	limit, err := r.pageSize()
+	user, limit, err := r.asked()
 	if err != nil {
 		return err
 	}

@@ -278,11 +278,7 @@ func appendListed(dst []byte, t *auth.Token) []byte {
 
 // getTokens lists the caller's tokens and device keys, or for server admins all of them.
 func (s *Server) getTokens(r *request) error {
-	user, err := r.whose()
-	if err != nil {
-		return err
-	}
-	limit, err := r.pageSize()
+	user, limit, err := r.asked()
 	if err != nil {
 		return err
 	}

@@ -210,11 +210,7 @@ func (s *Server) storeVault(r *request, sec *securityObject, after *vault) error
 
 // getVaults lists the vaults that the caller owns or shares, or those of ?user= for a server admin, or all; with ?deleted=true the copies that are kept.
 func (s *Server) getVaults(r *request) error {
-	user, err := r.whose()
-	if err != nil {
-		return err
-	}
-	limit, err := r.pageSize()
+	user, limit, err := r.asked()
 	if err != nil {
 		return err
 	}
