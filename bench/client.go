@@ -77,19 +77,13 @@ func (c *client) prepare(ctx context.Context, k *keys) error {
 			return err
 		}
 	}
-	h, err := c.send(ctx, "POST", "/_session", "", `{"name":"bench","password":"`+userPassword+`"}`, io.Discard)
-	if err != nil {
-		return err
-	}
-	c.cookie, _, _ = strings.Cut(h.Get("Set-Cookie"), ";")
-	if c.cookie == "" {
-		return fmt.Errorf("POST /_session set no cookie")
-	}
-	return nil
+	var err error
+	c.cookie, err = c.signIn(ctx)
+	return err
 }
 
 // bulk writes documents in batches, one after another.
-func (c *client) bulk(ctx context.Context, o options, _ *keys, t *table) error {
+func (c *client) bulk(ctx context.Context, o options, t *table) error {
 	pad := strings.Repeat("x", perDocument)
 	batches := make([]string, o.documents/perBatch)
 	for i := range batches {
@@ -124,7 +118,7 @@ func (n *lines) Write(b []byte) (int, error) {
 }
 
 // changes reads the feed of the documents that bulk wrote, from the start.
-func (c *client) changes(ctx context.Context, o options, _ *keys, t *table) error {
+func (c *client) changes(ctx context.Context, o options, t *table) error {
 	var runs []float64
 	for range o.rounds {
 		var n lines
@@ -143,8 +137,8 @@ func (c *client) changes(ctx context.Context, o options, _ *keys, t *table) erro
 }
 
 // create makes databases over all connections at once.
-func (c *client) create(ctx context.Context, o options, _ *keys, t *table) error {
-	rate, err := c.spread(o.databases, func(i int) error {
+func (c *client) create(ctx context.Context, o options, t *table) error {
+	rate, err := spread(o.databases, func(i int) error {
 		_, err := c.send(ctx, "PUT", fmt.Sprintf("/made-%d", i), adminBasic, "", io.Discard)
 		return err
 	})
@@ -152,31 +146,8 @@ func (c *client) create(ctx context.Context, o options, _ *keys, t *table) error
 	return err
 }
 
-// newTokens asks for the session with a token that the server has not seen, each time. There is no target for it:
-// what is measured is one verification.
-func (c *client) newTokens(ctx context.Context, _ options, k *keys, t *table) error {
-	tokens := make([]string, 10_000)
-	for i := range tokens {
-		tokens[i] = k.mint(fmt.Sprint(i))
-	}
-	rate, err := c.spread(len(tokens), func(i int) error {
-		_, err := c.send(ctx, "GET", "/_session", tokens[i], "", io.Discard)
-		return err
-	})
-	t.figure("/_session, first use of an ES256 token (Go client)", rate, "requests/s", 0, false)
-	if err != nil {
-		return err
-	}
-	rate, err = c.spread(len(tokens), func(int) error {
-		_, err := c.send(ctx, "GET", "/_session", tokens[0], "", io.Discard)
-		return err
-	})
-	t.figure("/_session, the same token again (Go client)", rate, "requests/s", 0, false)
-	return err
-}
-
 // spread calls do n times over all connections and returns calls per second.
-func (c *client) spread(n int, do func(i int) error) (float64, error) {
+func spread(n int, do func(i int) error) (float64, error) {
 	var next atomic.Int64
 	var workers sync.WaitGroup
 	errs := make([]error, connections)

@@ -18,6 +18,7 @@ type keys struct {
 	private *ecdsa.PrivateKey
 	public  string // PEM
 	bearer  string // the token that is used again and again
+	issuer  *issuer
 }
 
 func newKeys() (*keys, error) {
@@ -30,14 +31,18 @@ func newKeys() (*keys, error) {
 		return nil, err
 	}
 	k := &keys{private: private, public: string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))}
+	if k.issuer, err = newIssuer(); err != nil {
+		return nil, err
+	}
 	k.bearer = k.mint("again")
 	return k, nil
 }
 
 // settings is the program's ini file. All that costs time is at its default.
-func (k *keys) settings() string {
-	return fmt.Sprintf("[couchdb]\nsingle_node = true\n\n[admins]\nadmin = %s\n\n[jwt_keys]\nec:bench = %s\n",
-		adminPassword, strings.ReplaceAll(k.public, "\n", `\n`))
+func (k *keys) settings() (string, error) {
+	issuer, err := k.issuer.settings()
+	return fmt.Sprintf("[couchdb]\nsingle_node = true\n\n[admins]\nadmin = %s\n\n[jwt_keys]\nec:bench = %s\n\n%s",
+		adminPassword, strings.ReplaceAll(k.public, "\n", `\n`), issuer), err
 }
 
 // mint makes a token with an identifier of its own.

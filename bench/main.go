@@ -2,12 +2,16 @@
 //
 //	make bench-quick
 //	go run ./bench [-rounds 3] [-seconds 2] [-documents 200000]
+//	make bench-sessions
+//	go run ./bench -sessions 100000
 //
 // It builds the program, starts it on a new directory, and starts itself again as a server that answers every request
 // with 150 bytes of JSON: the most that net/http gives on this machine. wrk drives both in turns, with 16 connections
 // and 2 threads, in several short rounds, so that what else the machine does falls on both. The table shows the medians and, for what wrk
 // measures, their ratio. What wrk cannot do (bulk writes, long answers, new databases, a new token for each request)
-// is measured by a plain Go client.
+// is measured by a plain Go client. Beside the rates stands what a request costs Parlor in time of processor, which depends less on what else the machine does.
+//
+// With -sessions it measures something else: how long it takes to find one of so many sessions, and what they cost in memory.
 //
 // The servers, wrk and the client share the machine's cores, so the figures say how the two compare, not what a
 // machine can serve. Nothing here is a test: no figure fails a build.
@@ -32,6 +36,7 @@ type options struct {
 	length    time.Duration // of one run of wrk
 	documents int
 	databases int
+	sessions  int // 0: the other workloads
 }
 
 func main() {
@@ -46,6 +51,7 @@ func main() {
 	seconds := flag.Float64("seconds", 2, "length of one run of wrk")
 	flag.IntVar(&o.documents, "documents", 200_000, "documents for _bulk_docs and _changes, a multiple of 1000")
 	flag.IntVar(&o.databases, "databases", 4000, "databases to create")
+	flag.IntVar(&o.sessions, "sessions", 0, "measure the look-up of so many sessions, and nothing else")
 	flag.Parse()
 	o.length = time.Duration(*seconds * float64(time.Second))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -80,7 +86,11 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	settings := filepath.Join(dir, "parlor.ini")
-	if err := os.WriteFile(settings, []byte(keys.settings()), 0o600); err != nil {
+	text, err := keys.settings()
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(settings, []byte(text), 0o600); err != nil {
 		return err
 	}
 	srv, err := program.Start(ctx, program.Options{Binary: bin, Data: filepath.Join(dir, "data"), Config: []string{settings}})
@@ -94,50 +104,84 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	defer func() { err = errors.Join(err, bare.stop()) }()
 
-	t, err := measure(ctx, o, dir, keys, srv, bare.url)
-	if err != nil {
+	b := &bench{options: o, keys: keys, srv: srv, bare: bare.url, c: newClient(srv.URL), wrk: wrk{dir: dir, length: o.length}, t: new(table)}
+	if err := b.measure(ctx); err != nil {
 		return err
 	}
-	t.print(os.Stdout)
+	b.t.print(os.Stdout)
 	fmt.Printf("\n%.0f s in all.\n", time.Since(start).Seconds())
 	return nil
 }
 
-// measure takes all figures, in an order that leaves memory to the last.
-func measure(ctx context.Context, o options, dir string, k *keys, srv *program.Server, bare string) (*table, error) {
-	t := newTable()
-	c := newClient(srv.URL)
-	if err := c.prepare(ctx, k); err != nil {
-		return nil, err
+// bench is a run.
+type bench struct {
+	options
+	keys *keys
+	srv  *program.Server
+	bare string // its URL
+	c    *client
+	wrk  wrk
+	t    *table
+}
+
+// measure takes all figures.
+func (b *bench) measure(ctx context.Context) error {
+	if err := b.c.prepare(ctx, b.keys); err != nil {
+		return err
 	}
-	idle, err := srv.Memory("VmRSS")
+	if err := b.wrk.writeScripts(); err != nil {
+		return err
+	}
+	idle, err := b.srv.Memory("VmRSS")
 	if err != nil {
-		return nil, err
+		return err
 	}
-	w := wrk{dir: dir, length: o.length}
-	if err := w.writeScripts(); err != nil {
-		return nil, err
+	b.t.memory("idle", idle, 40)
+	if b.sessions > 0 {
+		return b.manySessions(ctx)
 	}
-	for _, l := range workloads(c, k) {
-		row, err := w.alternate(ctx, l, srv.URL, bare, o.rounds)
+	return b.all(ctx)
+}
+
+// all measures everything but many sessions, in an order that leaves memory to the last.
+func (b *bench) all(ctx context.Context) error {
+	more, err := b.c.remembered(ctx, b.keys)
+	if err != nil {
+		return err
+	}
+	if err := b.compare(ctx, append(workloads(b.c, b.keys), more...)...); err != nil {
+		return err
+	}
+	if err := b.stateless(ctx); err != nil {
+		return err
+	}
+	if err := b.firstUse(ctx); err != nil {
+		return err
+	}
+	for _, m := range []func(context.Context, options, *table) error{b.c.bulk, b.c.changes, b.c.create} {
+		if err := m(ctx, b.options, b.t); err != nil {
+			return err
+		}
+	}
+	after, err := b.srv.Memory("VmRSS")
+	if err != nil {
+		return err
+	}
+	b.t.memory("after the above", after, 300)
+	return b.c.refused(ctx, b.t)
+}
+
+// compare drives both servers with each workload.
+func (b *bench) compare(ctx context.Context, workloads ...workload) error {
+	for _, l := range workloads {
+		if err := b.c.signsIn(ctx, l); err != nil {
+			return err
+		}
+		r, err := b.wrk.alternate(ctx, l, b.srv, b.bare, b.rounds)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		t.compare(l, row)
+		b.t.compare(l, r)
 	}
-	for _, m := range []func(context.Context, options, *keys, *table) error{c.newTokens, c.bulk, c.changes, c.create} {
-		if err := m(ctx, o, k, t); err != nil {
-			return nil, err
-		}
-	}
-	after, err := srv.Memory("VmRSS")
-	if err != nil {
-		return nil, err
-	}
-	if err := c.refused(ctx, o, k, t); err != nil {
-		return nil, err
-	}
-	t.figure("memory, idle", float64(idle)/(1<<20), "MB", 40, true)
-	t.figure("memory, after the above", float64(after)/(1<<20), "MB", 300, true)
-	return t, nil
+	return nil
 }

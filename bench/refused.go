@@ -15,7 +15,7 @@ const attempts = 2000
 
 // refused compares how long it takes to refuse a wrong password and an unknown name: who can tell them apart learns who has an account. Hashes are made
 // cheaper for it, so that 4,000 of them fit into some seconds; the two kinds take turns.
-func (c *client) refused(ctx context.Context, _ options, _ *keys, t *table) error {
+func (c *client) refused(ctx context.Context, t *table) error {
 	for _, q := range []struct{ path, body string }{
 		{"/_node/_local/_config/chttpd_auth/iterations", `"10000"`},
 		{"/_node/_local/_config/chttpd_auth_lockout/mode", `"off"`},

@@ -15,8 +15,6 @@ type table struct {
 	figures  []string
 }
 
-func newTable() *table { return new(table) }
-
 func median(v []float64) float64 {
 	s := slices.Sorted(slices.Values(v))
 	if len(s)%2 == 1 {
@@ -29,7 +27,11 @@ func median(v []float64) float64 {
 func (t *table) compare(l workload, r rates) {
 	parlor, bare := median(r.parlor), median(r.bare)
 	ratio := parlor / bare
-	t.compared = append(t.compared, fmt.Sprintf("%-32s %10.0f %10.0f %8.2f %8.2f  %s", l.name, parlor, bare, ratio, l.target, verdict(ratio >= l.target)))
+	row := fmt.Sprintf("%-58s %6d %10.0f %10.0f %8.2f %8.1f", l.name, l.wire(), parlor, bare, ratio, median(r.cost))
+	if l.target > 0 {
+		row += fmt.Sprintf(" %8.2f  %s", l.target, verdict(ratio >= l.target))
+	}
+	t.compared = append(t.compared, row)
 }
 
 // figure adds one number; target 0 is none, and most says that the target is a limit from above.
@@ -45,6 +47,11 @@ func (t *table) figure(name string, v float64, unit string, target float64, most
 	t.figures = append(t.figures, row)
 }
 
+// memory adds how many bytes the program holds at some moment, and at most how many MB that should be; 0: no limit.
+func (t *table) memory(when string, bytes int64, most float64) {
+	t.figure("memory, "+when, float64(bytes)/(1<<20), "MB", most, true)
+}
+
 func verdict(reached bool) string {
 	if reached {
 		return "reached"
@@ -54,8 +61,9 @@ func verdict(reached bool) string {
 
 func (t *table) print(w io.Writer) {
 	fmt.Fprintf(w, "\n%s, %d cores, %s; the servers and wrk share the cores.\n", cpu(), runtime.NumCPU(), runtime.Version())
-	fmt.Fprintf(w, "wrk: %d connections, %d threads; medians of requests/s, Parlor and bare net/http in turns.\n\n", connections, threads)
-	fmt.Fprintf(w, "%-32s %10s %10s %8s %8s\n%s\n", "", "Parlor", "bare", "ratio", "target", strings.Join(t.compared, "\n"))
+	fmt.Fprintf(w, "wrk: %d connections, %d threads; medians of requests/s, Parlor and bare net/http in turns.\n", connections, threads)
+	fmt.Fprintf(w, "bytes: of the credential in a request, with its header's name. µs: of processor in Parlor, for one request.\n\n")
+	fmt.Fprintf(w, "%-58s %6s %10s %10s %8s %8s %8s\n%s\n", "", "bytes", "Parlor", "bare", "ratio", "µs", "target", strings.Join(t.compared, "\n"))
 	fmt.Fprintf(w, "\n%s\n", strings.Join(t.figures, "\n"))
 }
 
