@@ -76,27 +76,6 @@ func (p *program) livesyncURI(_ context.Context, args []string) error {
 	return err
 }
 
-// drawSetup draws the QR code of the Setup URI in a file, or for "-" from a prompt or standard input.
-func (p *program) drawSetup(qr qrFlags, file string) error {
-	text, err := p.setupText(file)
-	if err != nil {
-		return err
-	}
-	uri, _ := findSetup(text)
-	if uri == "" {
-		_, err := livesync.Decode(text, "") // which says what it is instead
-		return err
-	}
-	picture, err := qr.newPicture()
-	if err != nil {
-		return err
-	}
-	if picture != nil {
-		defer picture.Close()
-	}
-	return p.drawQR(qr, uri, picture)
-}
-
 // setupSettings reads a Setup URI from a file, or for "-" from a prompt or standard input, and its passphrase; it returns the settings in it.
 func (p *program) setupSettings(file string) (jsontext.Value, error) {
 	text, err := p.setupText(file)

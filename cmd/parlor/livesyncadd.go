@@ -15,8 +15,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/term"
-
 	"github.com/parlordb/parlor/livesync"
 )
 
@@ -36,8 +34,8 @@ type newDevice struct {
 	algorithm                 string // of the device's key; "" for a password
 	lifetime                  time.Duration
 	publicURL                 string
-	qr, noQR                  bool
-	png, from                 string
+	qr                        qrFlags
+	from                      string
 }
 
 func parseNewDevice(args []string) (*newDevice, serverFlags, error) {
@@ -50,9 +48,9 @@ func parseNewDevice(args []string) (*newDevice, serverFlags, error) {
 	kind := f.String("auth", "password", "what the device signs in with: password, the simplest, or a key for "+strings.Join(livesync.Algorithms(), ", "))
 	expires := f.String("expires", "", "how long it may do so, such as 90d or 12h; without it until it is revoked")
 	f.StringVar(&d.publicURL, "public-url", "", "the server's URL for devices; without it [parlor] public_url")
-	f.BoolVar(&d.qr, "qr", false, "print the QR code though standard output is no terminal, or is a narrow one")
-	f.BoolVar(&d.noQR, "no-qr", false, "print no QR code")
-	f.StringVar(&d.png, "png", "", "write the QR code as a picture to this new `FILE`, instead of printing it")
+	f.BoolVar(&d.qr.text, "qr", false, "print the QR code though standard output is no terminal, or is a narrow one")
+	f.BoolVar(&d.qr.none, "no-qr", false, "print no QR code")
+	f.StringVar(&d.qr.file, "png", "", "write the QR code as a picture to this new `FILE`, instead of printing it")
 	f.StringVar(&d.from, "from", "", "take the vault's passphrase and settings from an earlier Setup URI of it, in this `FILE`, or - for a prompt or standard input")
 	at := f.server()
 	if _, err := f.parse(args, 0, 0); err != nil {
@@ -95,7 +93,7 @@ func (d *newDevice) check() error {
 		return errors.New("-device is missing: say what the device is called, so that it can be told apart when it is lost")
 	case len(d.label) > maxLabel:
 		return fmt.Errorf("-device is longer than %d bytes", maxLabel)
-	case d.qr && d.noQR:
+	case d.qr.text && d.qr.none:
 		return errors.New("-qr and -no-qr cannot both be meant")
 	case d.algorithm != "":
 		return livesync.CheckDevice(d.user, d.algorithm)
@@ -143,14 +141,14 @@ func (p *program) livesyncAdd(ctx context.Context, args []string) error {
 	}
 	// Whatever can fail before there is a credential does so now.
 	out := &handout{server: server, vault: vault, fresh: !found.used}
-	if d.png != "" {
-		if out.picture, err = os.OpenFile(d.png, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
-			return err
-		}
+	if out.picture, err = d.qr.newPicture(); err != nil {
+		return err
+	}
+	if out.picture != nil {
 		defer out.picture.Close()
 	}
 	if err = p.addDevice(ctx, c, d, found, out); err != nil && out.picture != nil {
-		os.Remove(d.png)
+		os.Remove(d.qr.file)
 	}
 	return err
 }
@@ -222,14 +220,18 @@ func (p *program) deviceServer(ctx context.Context, c *client, given string) (st
 	if !isPrivate(u.Hostname()) {
 		return "", fmt.Errorf("the server's URL for devices is %s: over the internet the notes' credentials need https; docs/livesync.md says how to get it", u)
 	}
-	fmt.Fprintf(p.stderr, "warning: the server's URL for devices is %s. Phones sync over https only, and everyone in this network can read the device's credential\n", u)
+	risk := "everyone in this network can read the device's credential"
+	if isLoopback(u.Hostname()) {
+		risk = "no other device reaches this one"
+	}
+	fmt.Fprintf(p.stderr, "warning: the server's URL for devices is %s. Phones sync over https only, and %s\n", u, risk)
 	return u.String(), nil
 }
 
 // isPrivate reports whether a host is this machine, or one of a private network.
 func isPrivate(host string) bool {
 	ip := net.ParseIP(host)
-	return host == "localhost" || strings.HasSuffix(host, ".local") || ip != nil && (ip.IsLoopback() || ip.IsPrivate() || ip.IsLinkLocalUnicast())
+	return isLoopback(host) || strings.HasSuffix(host, ".local") || ip != nil && (ip.IsPrivate() || ip.IsLinkLocalUnicast())
 }
 
 func hostOf(server string) string {
@@ -324,51 +326,5 @@ func (p *program) handOut(d *newDevice, device livesync.Device, out *handout) er
 	if _, err := fmt.Fprint(p.stdout, text); err != nil {
 		return err
 	}
-	return p.drawQR(d, uri, out.picture)
-}
-
-// drawQR draws the code where it was asked for, and on a terminal that has room for it.
-func (p *program) drawQR(d *newDevice, uri string, picture *os.File) error {
-	columns, isTerminal := 0, false
-	if out, ok := p.stdout.(*os.File); ok && term.IsTerminal(int(out.Fd())) {
-		isTerminal = true
-		columns, _, _ = term.GetSize(int(out.Fd())) // 0 when it does not say
-	}
-	if picture == nil && !d.qr && (d.noQR || !isTerminal) {
-		return nil
-	}
-	code, err := livesync.NewQR(uri)
-	if errors.Is(err, livesync.ErrQRTooLong) {
-		fmt.Fprintln(p.stderr, "the Setup URI is too long for a QR code: copy it to the device instead")
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if picture != nil {
-		if err := code.WritePNG(picture); err != nil {
-			return err
-		}
-		if err := picture.Close(); err != nil {
-			return err
-		}
-		fmt.Fprintf(p.stderr, "the QR code is in %s; whoever has it and the passphrase has the vault\n", d.png)
-	}
-	switch {
-	case d.qr || isTerminal && !d.noQR && picture == nil && columns >= code.Columns():
-		_, err = fmt.Fprint(p.stdout, onBlack(code.Text(), isTerminal))
-	case isTerminal && !d.noQR && picture == nil:
-		fmt.Fprintf(p.stderr, "the QR code needs %d columns and %d lines: make the terminal larger or its letters smaller and use -qr with the next device, or use -png FILE\n",
-			code.Columns(), (code.Columns()+1)/2)
-	}
-	return err
-}
-
-// onBlack sets a drawing of light dots in white on black, whatever the terminal's own colours are.
-func onBlack(drawing string, isTerminal bool) string {
-	if !isTerminal {
-		return drawing
-	}
-	const white, reset = "\x1b[38;5;231;48;5;16m", "\x1b[0m"
-	return white + strings.ReplaceAll(strings.TrimSuffix(drawing, "\n"), "\n", reset+"\n"+white) + reset + "\n"
+	return p.drawQR(d.qr, uri, out.picture)
 }

@@ -7,8 +7,10 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"os"
+	"os/exec"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 )
 
@@ -70,5 +72,54 @@ func TestLostAnswerLeavesNoCredential(t *testing.T) {
 	}
 	if code, stdout, stderr := add("password", "phone"); code != 0 || !strings.HasPrefix(stdout, setupURILabel) {
 		t.Errorf("running it again: exit code %d, %s", code, stderr)
+	}
+}
+
+// TestInterruptLeavesNoCredential interrupts the command when the server has made a credential and has not told of it.
+func TestInterruptLeavesNoCredential(t *testing.T) {
+	t.Parallel()
+	server := startWithDatabase(t)
+	defer server.kill()
+	target, err := url.Parse(server.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	running := make(chan *os.Process, 1)
+	made := make(chan struct{}, 1)
+	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }}
+	proxy.ModifyResponse = func(res *http.Response) error {
+		if res.Request.Method == http.MethodPost && res.Request.URL.Path == "/_tokens" && res.StatusCode == http.StatusCreated {
+			made <- struct{}{}
+			if err := (<-running).Signal(syscall.SIGINT); err != nil {
+				t.Error(err)
+			}
+			<-res.Request.Context().Done() // the command no longer waits for the answer
+		}
+		return nil
+	}
+	between := httptest.NewServer(proxy)
+	defer between.Close()
+	parlor, err := exec.LookPath("parlor")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stdout, stderr bytes.Buffer
+	add := exec.Command(parlor, "livesync", "add", "-user", "alice", "-vault", "notes", "-device", "phone", "-public-url", "https://sync.example.org")
+	add.Env = append(os.Environ(), "PARLOR_URL="+strings.Replace(between.URL, "http://", "http://admin:secret@", 1))
+	add.Stdout, add.Stderr = &stdout, &stderr
+	if err := add.Start(); err != nil {
+		t.Fatal(err)
+	}
+	running <- add.Process
+	if err := add.Wait(); add.ProcessState.ExitCode() != 1 || stdout.Len() > 0 || strings.Contains(stderr.String(), "not known") {
+		t.Errorf("%v, %q, %q", err, &stdout, &stderr)
+	}
+	if len(made) != 1 {
+		t.Fatal("no credential was made")
+	}
+	base := *target
+	base.User = url.UserPassword("admin", "secret")
+	if left, err := (&client{base: &base, http: http.DefaultClient}).credentials(t.Context(), "alice"); err != nil || len(left) > 0 {
+		t.Errorf("alice has the credentials %+v, %v", left, err)
 	}
 }
