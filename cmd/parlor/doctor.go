@@ -23,7 +23,8 @@ scratch _local document there, which is never synced, and removes it.
 
   parlor doctor https://sync.example.org -user alice -vault alice-notes
 
-The password is taken from PARLOR_PASSWORD, asked for, or read from standard input; PARLOR_TOKEN may hold a bearer token instead. The
+The password is taken from PARLOR_PASSWORD, asked for, or read from standard input; PARLOR_TOKEN may hold a bearer token instead. Users of
+'parlor livesync add' have none but those of devices: 'parlor token add alice -db alice-notes -days 1' makes one for the purpose. The
 exit code is 1 when something failed, and 0 when there are warnings alone.`
 
 func (p *program) doctor(ctx context.Context, args []string) error {

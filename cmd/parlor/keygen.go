@@ -74,7 +74,8 @@ func describeKey(algorithm, id, user, private, public string) (string, error) {
 	} else {
 		fmt.Fprintf(&b, "# The private key. The device has it, and nobody else.\n%s\n# The public key, for the server.\n%s", private, public)
 	}
-	fmt.Fprintf(&b, "\n# For a settings file of the server.\n[jwt_keys]\n%s = %s\n", name, value)
+	fmt.Fprintf(&b, "\n# For a settings file of the server. CouchDB takes tokens only when {chttpd_auth, jwt_authentication_handler} is in its\n"+
+		"# [chttpd] authentication_handlers, before the default one. Parlor does from the start.\n[jwt_keys]\n%s = %s\n", name, value)
 	fmt.Fprintf(&b, `
 # To install it on a running server instead. Put in its address, and its administrator's name; curl asks for the password.
 curl -u admin -X PUT -H 'Content-Type: application/json' --data-binary @- \
