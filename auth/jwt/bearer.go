@@ -129,7 +129,7 @@ func (b *Bearer) check(token string, r *http.Request) (auth.Identity, error) {
 	if err != nil {
 		return auth.Identity{}, b.memory.refused(hash, now, said, err)
 	}
-	b.memory.keep(hash, now, v)
+	b.memory.keep(hash, now, v, len(token))
 	return v.id, nil
 }
 

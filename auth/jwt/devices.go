@@ -85,7 +85,7 @@ func (d *Devices) Authenticate(r *http.Request) (auth.Identity, error) {
 		if t, err = d.verify(r, token, now, &said); err != nil {
 			return auth.Identity{}, d.memory.refused(hash, now, said, err)
 		}
-		d.memory.keep(hash, now, t)
+		d.memory.keep(hash, now, t, 0)
 	}
 	id, err := d.identity(r, t, now)
 	if err != nil {

@@ -13,8 +13,9 @@ import (
 )
 
 const (
-	maxRemembered = 10_000
-	maxFailures   = 1_000
+	maxRememberedBytes = 16 << 20
+	rememberedOverhead = 512 // bytes that a token costs beside what is known of it
+	maxFailures        = 1_000
 
 	rememberFor        = 5 * time.Minute
 	rememberFailureFor = 5 * time.Second
@@ -41,13 +42,14 @@ type memory[V any] struct {
 type remembered[V any] struct {
 	value V
 	until int64 // Unix seconds
+	bytes int   // that value takes
 }
 
 func newMemory[V any]() memory[V] {
 	// Entries carry their own age, so the caches need no goroutine: not to expire them, and not to keep their bounds.
 	here := func(f func()) { f() }
 	return memory[V]{
-		verified: otter.Must(&otter.Options[tokenHash, remembered[V]]{MaximumSize: maxRemembered, Executor: here}),
+		verified: otter.Must(&otter.Options[tokenHash, remembered[V]]{MaximumWeight: maxRememberedBytes, Weigher: weigh[V], Executor: here}),
 		failed:   otter.Must(&otter.Options[tokenHash, remembered[error]]{MaximumSize: maxFailures, Executor: here}),
 	}
 }
@@ -68,8 +70,11 @@ func (m *memory[V]) refusal(hash tokenHash, now int64) error {
 	return nil
 }
 
-func (m *memory[V]) keep(hash tokenHash, now int64, v V) {
-	m.verified.Set(hash, remembered[V]{v, now + int64(rememberFor/time.Second)})
+func weigh[V any](_ tokenHash, r remembered[V]) uint32 { return uint32(rememberedOverhead + r.bytes) }
+
+// keep remembers a token that verified. bytes is about what v takes, which is at most some times what the token did.
+func (m *memory[V]) keep(hash tokenHash, now int64, v V, bytes int) {
+	m.verified.Set(hash, remembered[V]{v, now + int64(rememberFor/time.Second), bytes})
 }
 
 // refused returns what to tell of a token that failed, and remembers it where that was its signature.
@@ -79,7 +84,7 @@ func (m *memory[V]) refused(hash tokenHash, now int64, said claimed, err error) 
 		return said.in(err)
 	}
 	err = said.in(wrong.Refusal)
-	m.failed.Set(hash, remembered[error]{err, now + int64(rememberFailureFor/time.Second)})
+	m.failed.Set(hash, remembered[error]{err, now + int64(rememberFailureFor/time.Second), 0})
 	return err
 }
 

@@ -21,6 +21,9 @@ var (
 // object is a JSON object, its members in order. No name is there twice, at any depth.
 type object []member
 
+// memberBytes is what a member takes beside the JSON that it is part of: a string, a slice and its name.
+const memberBytes = 56
+
 type member struct {
 	name  string
 	value jsontext.Value

@@ -67,22 +67,28 @@ func split(token string) (head, payload, signature string, ok bool) {
 
 // decodePart reads a header or payload.
 func decodePart(text string) (object, error) {
+	o, _, err := decodeWhole(text)
+	return o, err
+}
+
+// decodeWhole is decodePart that also returns the JSON, of which the members' values are parts.
+func decodeWhole(text string) (object, jsontext.Value, error) {
 	data, err := decodeBase64(text)
 	if err != nil {
-		return nil, refuse(http.StatusBadRequest, malformed)
+		return nil, nil, refuse(http.StatusBadRequest, malformed)
 	}
 	o, err := parseObject(data)
 	switch {
 	case err == nil:
-		return o, nil
+		return o, data, nil
 	case errors.Is(err, errNotObject):
-		return nil, refuse(http.StatusBadRequest, "Not an object")
+		return nil, nil, refuse(http.StatusBadRequest, "Not an object")
 	case errors.Is(err, errTooDeep):
-		return nil, refuse(http.StatusBadRequest, "Authentication token is nested too deep")
+		return nil, nil, refuse(http.StatusBadRequest, "Authentication token is nested too deep")
 	case errors.Is(err, jsontext.ErrDuplicateName):
-		return nil, refuse(http.StatusBadRequest, "Duplicate member in authentication token")
+		return nil, nil, refuse(http.StatusBadRequest, "Duplicate member in authentication token")
 	default:
-		return nil, refuse(http.StatusBadRequest, malformed)
+		return nil, nil, refuse(http.StatusBadRequest, malformed)
 	}
 }
 

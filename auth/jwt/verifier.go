@@ -182,7 +182,7 @@ func (v *Verifier) check(ctx context.Context, token string) (*fromOutside, error
 	if err != nil {
 		return nil, v.memory.refused(hash, now, said, err)
 	}
-	v.memory.keep(hash, now, t)
+	v.memory.keep(hash, now, t, len(t.Claims)+memberBytes*len(t.members))
 	return t, nil
 }
 
@@ -199,7 +199,7 @@ func (v *Verifier) verify(ctx context.Context, token string, now int64, said *cl
 	if !slices.Contains(v.o.Algorithms, h.algName) {
 		return nil, refuse(http.StatusBadRequest, "Invalid alg header parameter")
 	}
-	claims, err := decodePart(payload)
+	claims, data, err := decodeWhole(payload)
 	if err != nil {
 		return nil, err
 	}
@@ -219,10 +219,6 @@ func (v *Verifier) verify(ctx context.Context, token string, now int64, said *cl
 	key, err := atCost(v.o.Budget, auth.Client(ctx), func() (any, error) { return verifyWith(ctx, v.o.Keys, &h, signed, signature) })
 	if err != nil {
 		return nil, err
-	}
-	data, err := decodeBase64(payload)
-	if err != nil {
-		return nil, refuse(http.StatusBadRequest, malformed)
 	}
 	t := Verified{Subject: sub, KeyID: h.given(), Algorithm: h.algName, Expires: v.rules.expires(exp), Claims: data, members: claims}
 	return &fromOutside{t, exp, nbf, key}, nil
