@@ -2,6 +2,8 @@ package server
 
 import (
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/parlordb/parlor/livesync"
 )
@@ -17,10 +19,19 @@ func (s *Server) isCheckedUser(r *request) (bool, error) {
 	return s.hasVault(r.who.Name)
 }
 
+// checkedSettings is what LiveSync is told. Where an administrator has set otherwise than it wants, it is told so.
+func (r *request) checkedSettings() []livesync.Setting {
+	origins := r.set.cors.own
+	if r.set.cors.enabled {
+		origins = slices.Concat(origins, r.set.cors.all.origins)
+	}
+	return livesync.CheckedSettings(r.who.Name, r.set.maxRequestSize, strings.Join(origins, ","))
+}
+
 // getCheckedConfig answers with the settings that LiveSync looks at.
 func (s *Server) getCheckedConfig(r *request) error {
 	body, section := []byte{'{'}, ""
-	for _, c := range livesync.CheckedSettings(r.who.Name) {
+	for _, c := range r.checkedSettings() {
 		if c.Section != section {
 			if section != "" {
 				body = append(body, "},"...)
@@ -35,7 +46,7 @@ func (s *Server) getCheckedConfig(r *request) error {
 
 // putCheckedConfig changes nothing. It answers with the value that holds, for the settings that LiveSync looks at; others are a server admin's to change.
 func (s *Server) putCheckedConfig(r *request) error {
-	for _, c := range livesync.CheckedSettings(r.who.Name) {
+	for _, c := range r.checkedSettings() {
 		if c.Section == r.args[1] && c.Key == r.args[2] && c.Section != "admins" {
 			return r.send(http.StatusOK, appendString(nil, c.Value))
 		}
