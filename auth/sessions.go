@@ -41,6 +41,10 @@ type SessionOptions struct {
 	MaxPerUser  int           // a user's oldest sessions end when there are more; 0: 1000
 	Providers   []string      // sessions whose Provider is neither "" nor one of these are refused
 
+	// Stamps are of what vouches for users, by Session.Source, and say how it does. A session is refused that was made when its Source had another stamp, or
+	// had one and has none now: so one that vouched for other users then, or by a key that nobody trusts any more, is not believed for longer.
+	Stamps map[string]string
+
 	Alias       string // another cookie name that is read too, such as SyncGatewaySession; "": none
 	SessionOnly bool   // as in CookieOptions, like the next two
 	Domain      string
@@ -61,6 +65,7 @@ type Session struct {
 	Local     bool       `json:"local,omitzero"`     // roles come from the directory at each request, and a new password ends the session
 	Method    string     `json:"method"`             // what the session was traded for: "default", "jwt", "oidc", "proxy", …
 	Provider  string     `json:"provider,omitempty"` // the issuer's or provider's name in the settings, "" for none
+	Source    string     `json:"source,omitempty"`   // what vouched for the user: the Provider, or the name of the key of a "jwt" without one; "" for nothing
 	Subject   string     `json:"subject,omitempty"`  // the provider's sub, for its logout; "" for none
 	SID       string     `json:"sid,omitempty"`      // the provider's own session id (claim sid), for its logout; "" for none
 	Created   time.Time  `json:"created"`
@@ -76,7 +81,8 @@ type Session struct {
 // NewSession is what a session is made of. Who's Name, Roles, Granted, Scope, Local, Method, Provider and Expires are taken over.
 type NewSession struct {
 	Who          Identity
-	User         *User // of a Local session: the entry whose password was checked, so that one which changes meanwhile ends the session; nil: the present one
+	User         *User  // of a Local session: the entry whose password was checked, so that one which changes meanwhile ends the session; nil: the present one
+	Source       string // of a session that another is made of: the other's; "": Who's
 	Subject, SID string
 	Address      netip.Addr
 	UserAgent    string        // cut after 256 bytes
@@ -94,7 +100,7 @@ type NewSession struct {
 //
 // Local sessions are bound to the salt of the user's password: a new password ends them, an upgraded hash does not. Others keep the roles that they
 // were made with, less those that the directory granted and has taken back since; where their user was in the directory when they were made, they end
-// with that entry.
+// with that entry. Those of a provider end also when somebody gets the name who was not there then, or when a server admin does.
 //
 // A OneTime session ends by being used, from the cookie or from the query parameter [OneTimeParameter]. Of two who use it at once, one is refused.
 // What is wrong with one in the parameter is refused with 401, since whoever writes it there means it.
@@ -240,10 +246,11 @@ func (s *Sessions) redeem(ctx context.Context, k *kept[storedSession]) error {
 // storedSession is a session as a State keeps it.
 type storedSession struct {
 	Session
-	Renewed time.Time `json:"renewed"`        // when Expires was set
-	Fixed   bool      `json:"fixed,omitzero"` // it does not slide
-	Known   bool      `json:"known,omitzero"` // its user was in the directory
-	Salt    string    `json:"salt,omitempty"` // of a Local session: the fingerprint of the password's salt
+	Renewed time.Time `json:"renewed"`         // when Expires was set
+	Fixed   bool      `json:"fixed,omitzero"`  // it does not slide
+	Known   bool      `json:"known,omitzero"`  // its user was in the directory
+	Salt    string    `json:"salt,omitempty"`  // of a Local session: the fingerprint of the password's salt
+	Stamp   string    `json:"stamp,omitempty"` // of its Source
 
 	credential string
 }
@@ -277,7 +284,7 @@ func (v *storedSession) ends(timeout time.Duration) time.Time {
 // identity is who a session is from now, or ErrNoRecord when it has ended, and the directory's own errors.
 func (s *Sessions) identity(ctx context.Context, c *sessionSettings, v *storedSession, now time.Time) (Identity, error) {
 	expires := v.ends(c.Timeout)
-	if !now.Before(expires) || v.Provider != "" && !slices.Contains(c.Providers, v.Provider) {
+	if !now.Before(expires) || v.Provider != "" && !slices.Contains(c.Providers, v.Provider) || v.Stamp != c.Stamps[v.Source] {
 		return Identity{}, ErrNoRecord
 	}
 	u, err := s.users.User(ctx, v.User)
@@ -288,6 +295,8 @@ func (s *Sessions) identity(ctx context.Context, c *sessionSettings, v *storedSe
 		return Identity{}, about(err, s.Name(), v.User, v.credential)
 	case v.Local && saltPrint(u.Password.Salt) != v.Salt:
 		return Identity{}, ErrNoRecord
+	case v.Provider != "" && u != nil && (u.Admin || !v.Known):
+		return Identity{}, ErrNoRecord // somebody else has the name now
 	}
 	id := Identity{Name: v.User, Roles: v.Roles, Granted: v.Granted, Method: s.Name()}
 	if v.Local {

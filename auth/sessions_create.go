@@ -60,6 +60,9 @@ func (s *Sessions) newSession(ctx context.Context, c *sessionSettings, n *NewSes
 	} else if n.TTL != 0 {
 		lifetime = n.TTL
 	}
+	if v.Source = n.source(); v.Source != "" {
+		v.Stamp = c.Stamps[v.Source]
+	}
 	if c.BindToToken {
 		v.Limit = n.Who.Expires
 	}
@@ -78,6 +81,17 @@ func (s *Sessions) newSession(ctx context.Context, c *sessionSettings, n *NewSes
 	}
 	v.Salt = saltPrint(u.Password.Salt)
 	return v, nil
+}
+
+// source is the Session.Source of what is made.
+func (n *NewSession) source() string {
+	switch {
+	case n.Source != "":
+		return n.Source
+	case n.Who.Provider == "" && n.Who.Method == "jwt":
+		return n.Who.Credential
+	}
+	return n.Who.Provider
 }
 
 // settle sees to it that what is true of all sessions is true with one more.

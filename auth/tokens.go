@@ -27,6 +27,7 @@ type Token struct {
 	User      string     `json:"user"`
 	Label     string     `json:"label,omitempty"`
 	Scope     Scope      `json:"scope"`
+	Admin     bool       `json:"admin,omitzero"` // made for a server admin; another's never has the role _admin, whoever becomes one later
 	Created   time.Time  `json:"created"`
 	Expires   time.Time  `json:"expires,omitzero"`     // zero: never
 	LastUsed  time.Time  `json:"last_used,omitzero"`   // to the minute; zero: never
@@ -205,7 +206,8 @@ func (t *Tokens) Used(r *http.Request, id string) {
 	}
 }
 
-// Identity is who a request with that token is from: the user with the roles of the directory, and the token's Scope. method is the Method's name.
+// Identity is who a request with that token is from: the user with the roles of the directory, but _admin only if the user
+// was a server admin when it was made, and the token's Scope. method is the Method's name.
 // The Credential is "token:" or, for a device's key, "device:" and the ID. It fails with ErrUnknownUser, and with the directory's own errors.
 func (t *Tokens) Identity(ctx context.Context, token *Token, method string) (Identity, error) {
 	u, err := t.users.User(ctx, token.User)
@@ -213,6 +215,9 @@ func (t *Tokens) Identity(ctx context.Context, token *Token, method string) (Ide
 		return Identity{}, err
 	}
 	id := u.identity(method)
+	if !token.Admin && id.HasRole("_admin") {
+		id.Roles = slices.DeleteFunc(slices.Clone(id.Roles), func(role string) bool { return role == "_admin" })
+	}
 	id.Local, id.Expires, id.Credential = false, token.Expires, credentialOf(token.ID)
 	id.Scope = &Scope{Write: token.Scope.Write, Databases: token.Scope.Databases}
 	return id, nil

@@ -95,9 +95,11 @@ func (t *Tokens) create(ctx context.Context, n *NewToken, v *storedToken) error 
 	if err := n.check(now); err != nil {
 		return err
 	}
-	if _, err := t.users.User(ctx, n.User); err != nil {
+	u, err := t.users.User(ctx, n.User)
+	if err != nil {
 		return err
 	}
+	v.Admin = u.Admin || slices.Contains(u.Roles, "_admin")
 	v.User, v.Label, v.Created = n.User, n.Label, now.Truncate(time.Second)
 	v.Scope = Scope{Write: n.Scope.Write, Databases: slices.Clone(n.Scope.Databases)}
 	if !n.Expires.IsZero() {

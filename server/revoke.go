@@ -108,6 +108,8 @@ func (s *Server) foreignHolder(ctx context.Context, who auth.Identity) (holder, 
 			return auth.Identity{}, err
 		case user.Disabled:
 			return auth.Identity{}, auth.ErrRevoked
+		case who.Provider != "" && (before == nil || user.Admin):
+			return auth.Identity{}, auth.ErrRevoked // somebody else has the name now
 		case who.Provider != "" && before != nil && slices.ContainsFunc(before.Identities, func(id auth.ForeignIdentity) bool {
 			return !slices.Contains(user.Identities, id)
 		}):

@@ -163,3 +163,23 @@ func TestCredentialOfOneThatEnds(t *testing.T) {
 		}
 	}
 }
+
+// TestFeedOfANameThatIsTakenLater: a feed of somebody whom a provider vouches for is cut when another gets the name here.
+func TestFeedOfANameThatIsTakenLater(t *testing.T) {
+	t.Parallel()
+	ts := withUsers(t)
+	ts.do("PUT", "/notes/_security", `{"members":{"names":["eve","carl"]}}`)
+	eve := ts.openBy("Authorization", `Bearer {"name":"eve","provider":"prov"}`)
+	carl := ts.openBy("Authorization", `Bearer {"name":"carl"}`)
+	for _, name := range []string{"eve", "carl"} {
+		ts.do("PUT", "/_users/org.couchdb.user:"+name, userNamed(name, ""))
+	}
+	eve.mustBreak()
+	// A token that is signed with a key of this server speaks of the names here.
+	ts.do("PUT", "/notes/one", `{}`)
+	for line := carl.line(); !strings.Contains(line, `"id":"one"`); line = carl.line() {
+		if line != "" {
+			t.Fatalf("got %q", line)
+		}
+	}
+}

@@ -277,7 +277,7 @@ func (s *Server) gatewaySession(r *request) (n auth.NewSession, err error) {
 			// It served once, and has.
 			return n, gatewayError(http.StatusUnauthorized, "Session Invalid")
 		}
-		n.Who.Method, n.Subject, n.SID = held.Method, held.Subject, held.SID
+		n.Who.Method, n.Source, n.Subject, n.SID = held.Method, held.Source, held.Subject, held.SID
 		return n, err
 	case r.who.Method == "jwt" && r.who.Provider != "":
 		token, _ := auth.Credentials(r.Header, "Bearer ")

@@ -2,7 +2,14 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"fmt"
+	"hash"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -103,6 +110,51 @@ func (w *wiring) sweep(ctx context.Context) {
 	}
 	if sessions+tokens > 0 {
 		w.log.Debug("removed what had ended", "sessions", sessions, "tokens", tokens)
+	}
+}
+
+// unstamped are the settings of a provider that do not say whom it vouches for, or how.
+var unstamped = []string{"label", "order", "scope", "callback_url", "return_to", "disable_session", "client_secret", "private_key_jwt", "leeway"}
+
+// stamps say of each section [oidc:NAME] and [jwt_issuer:NAME], and of each key in [jwt_keys], how it vouches for users. They tell values apart, and tell nothing
+// of them to whoever reads sessions in a backup.
+func (f *inForce) stamps() map[string]string {
+	stamps := map[string]string{}
+	for section, values := range f.outside.sections {
+		_, name, _ := strings.Cut(section, ":")
+		said := sha256.New()
+		fmt.Fprintf(said, "%q\n", section)
+		for _, key := range slices.Sorted(maps.Keys(values)) {
+			if !slices.Contains(unstamped, key) {
+				fmt.Fprintf(said, "%q %q\n", key, values[key])
+			}
+		}
+		stamps[name] = stamp(said)
+	}
+	if !slices.Contains(f.methods, "jwt") {
+		return stamps
+	}
+	for name, value := range f.snapshot.Section("jwt_keys") {
+		said := sha256.New()
+		fmt.Fprintf(said, "%q", value)
+		for _, key := range []string{"required_claims", "roles_claim_name", "roles_claim_path"} {
+			fmt.Fprintf(said, " %q", f.snapshot.String("", key, "jwt_auth"))
+		}
+		stamps[name] = stamp(said)
+	}
+	return stamps
+}
+
+// stamp is as much of a hash as tells two values apart, and too little to try out what a secret might be.
+func stamp(said hash.Hash) string { return hex.EncodeToString(said.Sum(nil)[:4]) }
+
+// endStamped ends the sessions of what vouched for users otherwise before, for good.
+func (w *wiring) endStamped(ctx context.Context, before, after map[string]string) {
+	if maps.Equal(before, after) {
+		return
+	}
+	if _, err := w.sessions.EndWhere(ctx, "", func(session *auth.Session) bool { return before[session.Source] != after[session.Source] }); err != nil {
+		w.log.Error("sessions of a provider or key that has changed could not all be ended", "error", err)
 	}
 }
 

@@ -1,0 +1,63 @@
+package auth_test
+
+import (
+	"testing"
+
+	"github.com/parlordb/parlor/auth"
+)
+
+// TestSessionStamps: a session is of what vouched for its user as it did then.
+func TestSessionStamps(t *testing.T) {
+	t.Parallel()
+	stamped := func(stamps map[string]string) func(*auth.SessionOptions) {
+		return func(o *auth.SessionOptions) { o.Stamps = stamps }
+	}
+	c := newSessions(t, stamped(map[string]string{"clinic": "1", "hmac:k": "2", "": "x"}))
+	byKey := auth.NewSession{Who: auth.Identity{Name: "eve", Roles: []string{"_admin"}, Method: "jwt", Credential: "hmac:k"}}
+	copied := foreign("eve")
+	copied.Who.Method, copied.Who.Credential, copied.Source = "cookie", "session:x", "clinic"
+	secrets := map[string]string{}
+	for what, n := range map[string]auth.NewSession{"password": local("anna"), "provider": foreign("eve"), "key": byKey, "copy": copied} {
+		secrets[what], _ = c.create(t, n)
+	}
+	for _, tt := range []struct {
+		what   string
+		stamps map[string]string
+		good   []string
+	}{
+		{"as it was", map[string]string{"clinic": "1", "hmac:k": "2"}, []string{"password", "provider", "key", "copy"}},
+		{"another key", map[string]string{"clinic": "1", "hmac:k": "3"}, []string{"password", "provider", "copy"}},
+		{"no key", map[string]string{"clinic": "1", "hmac:l": "2"}, []string{"password", "provider", "copy"}},
+		{"another provider of the name", map[string]string{"clinic": "2", "hmac:k": "2"}, []string{"password", "key"}},
+		{"nothing", nil, []string{"password"}},
+	} {
+		c.configure(t, stamped(tt.stamps))
+		good := map[string]bool{}
+		for _, what := range tt.good {
+			good[what] = true
+		}
+		for what, secret := range secrets {
+			if id, err := c.with(secret); (err == nil && id.Name != "") != good[what] {
+				t.Errorf("%s: of a %s: %+v, %v", tt.what, what, id, err)
+			}
+		}
+	}
+}
+
+// TestSessionOfANameThatIsTakenLater: whom a provider vouches for is nobody else, whoever gets the name here.
+func TestSessionOfANameThatIsTakenLater(t *testing.T) {
+	t.Parallel()
+	c := newSessions(t, nil)
+	unknown, _ := c.create(t, foreign("eve"))
+	c.users.Put(auth.User{Name: "bob"})
+	known, _ := c.create(t, foreign("bob"))
+	for _, secret := range []string{unknown, known} {
+		if id, err := c.with(secret); err != nil || id.Name == "" {
+			t.Fatalf("%+v, %v", id, err)
+		}
+	}
+	c.users.Put(auth.User{Name: "eve"})
+	c.wantNone(t, "another user has the name", unknown)
+	c.users.Put(auth.User{Name: "bob", Admin: true})
+	c.wantNone(t, "a server admin has the name", known)
+}
