@@ -28,17 +28,10 @@ const (
 	maxDocument    = 200_000
 )
 
-// settings hold what LiveSync's own check of a server asks for, but for a small max_document_size.
+// settings hold nothing that LiveSync's own check of a server asks for: a vault is as it wants, though other databases take small documents only.
 var settings = fmt.Sprintf(`[couchdb]
 single_node = true
 max_document_size = %d
-
-[chttpd]
-enable_cors = true
-
-[cors]
-credentials = true
-origins = app://obsidian.md,capacitor://localhost,http://localhost
 
 [admins]
 admin = %s

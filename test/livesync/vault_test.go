@@ -23,6 +23,8 @@ func TestVaults(t *testing.T) {
 		name, auth string
 		run        func(*testing.T, string, device)
 	}{
+		{"wizard", owner, wizard},
+		{"wizard-jwt", bearer("owner", time.Now().Add(5*time.Minute)), wizard},
 		{"sync", owner, oneSync},
 		{"sync-jwt", bearer("owner", time.Now().Add(5*time.Minute)), oneSync},
 		{"stale-local", owner, staleLocal},
@@ -32,6 +34,7 @@ func TestVaults(t *testing.T) {
 		{"rebuild", owner, rebuildByOwner},
 		{"clean-up", owner, legacyCleanUp},
 		{"large", owner, large},
+		{"shared-wizard", member, wizard},
 		{"shared-sync", member, oneSync},
 		{"shared-sync-jwt", bearer("member", time.Now().Add(5*time.Minute)), oneSync},
 		{"shared-stale-local", member, staleLocal},
