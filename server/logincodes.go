@@ -80,9 +80,14 @@ func (c *loginCodes) take(code, verifier string, now time.Time) (heldLogin, erro
 	return h, nil
 }
 
-// drop forgets the logins of a provider for which gone is true.
-func (c *loginCodes) drop(provider string, gone func(*oidc.Outcome) bool) {
+// drop forgets the logins for which gone is true.
+func (c *loginCodes) drop(gone func(provider string, out *oidc.Outcome) bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	maps.DeleteFunc(c.held, func(_ [sha256.Size]byte, h heldLogin) bool { return h.provider == provider && gone(h.outcome) })
+	maps.DeleteFunc(c.held, func(_ [sha256.Size]byte, h heldLogin) bool { return gone(h.provider, h.outcome) })
+}
+
+// dropOf forgets the logins of a user.
+func (c *loginCodes) dropOf(user string) {
+	c.drop(func(_ string, out *oidc.Outcome) bool { return out.Who.Name == user })
 }

@@ -494,6 +494,42 @@ func TestLoginForApps(t *testing.T) {
 	got.refused(t, "too late", 400)
 }
 
+// TestLoginCodesEndWithTheirUser: a login that an app has not fetched yet makes no session for a user who has gone since, who is not linked any more, or whose sessions were ended.
+func TestLoginCodesEndWithTheirUser(t *testing.T) {
+	t.Parallel()
+	verifier := strings.Repeat("v", 43)
+	sum := sha256.Sum256([]byte(verifier))
+	start := "/_oidc/idp/login?offline=true&return_to=myapp:login&code_challenge=" + base64.RawURLEncoding.EncodeToString(sum[:])
+	for what, end := range map[string]func(ls *loginServer, rev string){
+		"deleted": func(ls *loginServer, rev string) { ls.do("DELETE", userAnn+"?rev="+rev, "") },
+		"unlinked": func(ls *loginServer, rev string) {
+			ls.do("PUT", userAnn, `{"_rev":"`+rev+`","type":"user","name":"ann","roles":[]}`)
+		},
+		"disabled": func(ls *loginServer, _ string) {
+			ls.do("PUT", userAnn, strings.Replace(ls.do("GET", userAnn, ""), `"type":"user"`, `"type":"user","disabled":true`, 1))
+		},
+		"all users": func(ls *loginServer, _ string) { ls.do("DELETE", "/_users", "") },
+		"ended":     func(ls *loginServer, _ string) { ls.do("DELETE", "/_sessions?user=ann", "") },
+	} {
+		ls := newLoginServer(t, oidc.Mapping{}, nil)
+		var told struct{ Refresh_Token string }
+		decode(t, ls.browser().login("/_oidc/idp/login?offline=true").body, &told)
+		back, err := url.Parse(ls.browser().login(start).Get("Location"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		end(ls, ls.revOf(userAnn))
+		app := ls.browser()
+		app.visit("POST", "/_session", `{"code":"`+back.Query().Get("code")+`","code_verifier":"`+verifier+`"}`).refused(t, what, 400)
+		if what != "ended" { // then the provider's word counts anew
+			app.visit("POST", "/_oidc/idp/refresh", `{"refresh_token":"`+told.Refresh_Token+`"}`).refused(t, what+", by refresh token", 403)
+		}
+		if name := app.user(); name != "" {
+			t.Errorf("%s: signed in as %s", what, name)
+		}
+	}
+}
+
 func TestLoginCodesAreBounded(t *testing.T) {
 	t.Parallel()
 	var codes loginCodes

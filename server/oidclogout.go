@@ -82,7 +82,9 @@ func (s *Server) postBackchannelLogout(r *request) error {
 	if err != nil {
 		return invalidRequest(s.loginRefused(r, p, err))
 	}
-	s.logins.drop(p.Name(), func(out *oidc.Outcome) bool { return loggedOut(who, out.Subject, out.SID) })
+	s.logins.drop(func(provider string, out *oidc.Outcome) bool {
+		return provider == p.Name() && loggedOut(who, out.Subject, out.SID)
+	})
 	ended, err := r.set.sessions.EndWhere(r.Context(), "", func(held *auth.Session) bool {
 		return held.Provider == p.Name() && loggedOut(who, held.Subject, held.SID)
 	})

@@ -153,6 +153,7 @@ func (s *Server) deleteSessions(r *request) error {
 	if err != nil {
 		return err
 	}
+	s.logins.dropOf(user)
 	ended, err := sessions.EndWhere(r.Context(), user, nil)
 	if err != nil {
 		return err

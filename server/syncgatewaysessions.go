@@ -93,6 +93,7 @@ func (s *Server) gatewayEnd(r *request, secret, user string) error {
 
 // gatewayEndUserSessions ends all of a user's, who need not exist.
 func (s *Server) gatewayEndUserSessions(r *request) error {
+	s.logins.dropOf(r.args[0])
 	ended, err := r.set.sessions.EndWhere(r.Context(), r.args[0], nil)
 	if err != nil {
 		return err

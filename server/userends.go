@@ -7,12 +7,13 @@ import (
 	"strings"
 
 	"github.com/parlordb/parlor/auth"
+	"github.com/parlordb/parlor/auth/oidc"
 	"github.com/parlordb/parlor/store"
 )
 
 // What a user has to sign in with ends before a change of his document is answered: with the user, so that a later one of his name inherits nothing, his sessions,
-// access tokens and device keys; with the password the sessions that it began; when he is disabled all sessions; with an identity at a provider the sessions that
-// it began.
+// access tokens and device keys, and the logins that apps have not fetched yet; with the password the sessions that it began; when he is disabled all sessions; with
+// an identity at a provider the sessions that it began.
 
 // endCredentials does so for the writes that succeeded.
 func (s *Server) endCredentials(ctx context.Context, events userEvents, writes []store.Write, results []store.Result) error {
@@ -55,6 +56,9 @@ func (s *Server) endCredentialsOf(ctx context.Context, name string, events []str
 	if !disabled && !password && !unlinked {
 		return nil
 	}
+	if disabled || unlinked {
+		s.logins.dropOf(name)
+	}
 	_, err = s.sessions.EndWhere(ctx, name, func(session *auth.Session) bool {
 		return disabled || password && session.Local || unlinked && session.Provider != "" && !isLinked(user, session.Subject)
 	})
@@ -68,6 +72,7 @@ func isLinked(user *auth.User, subject string) bool {
 
 // endAll ends all that lets a user in.
 func (s *Server) endAll(ctx context.Context, name string) error {
+	s.logins.dropOf(name)
 	_, err := s.sessions.EndWhere(ctx, name, nil)
 	return errors.Join(err, s.tokens.RevokeAll(ctx, name))
 }
@@ -86,6 +91,7 @@ func (s *Server) endGone(ctx context.Context, ids []string) error {
 
 // endStrays ends all that lets in users who are there no longer.
 func (s *Server) endStrays(ctx context.Context) error {
+	s.logins.drop(func(string, *oidc.Outcome) bool { return true }) // whoever is not among them logs in anew
 	_, err1 := s.sessions.Sweep(ctx)
 	_, err2 := s.tokens.Sweep(ctx)
 	return errors.Join(err1, err2)
