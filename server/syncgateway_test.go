@@ -61,6 +61,19 @@ func TestGatewayIsOff(t *testing.T) {
 	if got := ls.browser().visit("POST", "/db/_session", `{"name":"ann","password":"pw"}`); got.status == 200 || len(got.Values("Set-Cookie")) > 0 {
 		t.Errorf("POST /db/_session: %d %s", got.status, got.body)
 	}
+	before := ls.do("GET", "/_users/_all_docs", "")
+	for _, e := range gatewayRoutes() {
+		for method := range e.methods {
+			path := "/db/" + strings.ReplaceAll(e.pattern, "*", "ann")
+			got := ls.browser().visit(method, path, `{"name":"ann","ttl":60,"admin_roles":["boss"]}`, basic("admin:secret")...)
+			if got.status < 400 || len(got.Values("Set-Cookie")) > 0 {
+				t.Errorf("%s %s by an administrator: %d %s", method, path, got.status, got.body)
+			}
+		}
+	}
+	if after := ls.do("GET", "/_users/_all_docs", ""); after != before {
+		t.Errorf("the users were %s and are %s", before, after)
+	}
 }
 
 func TestGatewaySession(t *testing.T) {
