@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/parlordb/parlor/auth"
 )
@@ -97,6 +98,9 @@ func TestSilence(t *testing.T) {
 	t.Parallel()
 	ts := newTestServer(t, "[chttpd]", "feed_heartbeat = 1")
 	ts.do("PUT", "/db", "")
+	if unset := newTestServer(t).s.settings.Load().feedSilence; unset != 30*time.Second {
+		t.Errorf("without a setting a feed is silent for %v", unset)
+	}
 	for _, asked := range []string{"", "&heartbeat=3600000", "&timeout=3600000"} {
 		f := ts.follow("admin:secret", "GET", "/db/_changes?since=now&feed=longpoll"+asked, "")
 		for _, want := range []string{`{"results":[`, "", "", ""} {

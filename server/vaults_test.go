@@ -59,6 +59,9 @@ func TestVaultNames(t *testing.T) {
 			t.Errorf("pattern %s is taken", bad)
 		}
 	}
+	if set, err := newVaultSettings(settingsOf(t, "")); err != nil || set.undelete != 7*24*time.Hour || set.maxVaults != 0 || set.maxBytes != 0 || !set.of("ann", "ann-notes") {
+		t.Errorf("without settings they are %+v, %v", set, err)
+	}
 	for _, bad := range []string{"undelete_days = -1", "undelete_days = 999999999999", "max_vaults = -1", "max_bytes = -1"} {
 		if _, err := newVaultSettings(settingsOf(t, bad)); err == nil {
 			t.Errorf("%s is taken", bad)

@@ -354,7 +354,7 @@ func TestDoctorURLs(t *testing.T) {
 		}
 	}
 	d, err := p.newDoctor("https://u:hidden@h/prefix/", "", "v")
-	if err != nil || d.user != "u" || d.password != "hidden" || d.base.String() != "https://h/prefix" {
+	if err != nil || d.user != "u" || d.password != "hidden" || d.base.String() != "https://h/prefix" || d.hold <= time.Minute {
 		t.Errorf("%+v, %v", d, err)
 	}
 }
