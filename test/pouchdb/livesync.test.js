@@ -4,7 +4,7 @@ import { execFile } from 'node:child_process'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
 import { importPKCS8, SignJWT } from 'jose'
-import { asAdmin, leaves, local, PouchDB, request, url } from './lib/parlor.js'
+import { asAdmin, ended, leaves, local, PouchDB, request, until, url } from './lib/parlor.js'
 
 const run = promisify(execFile)
 
@@ -66,16 +66,42 @@ const vault = (s) =>
     },
   })
 
+/** What LiveSync pulls and pushes with: notes alone come, their chunks are fetched by id. */
+const options = { batch_size: 25, batches_limit: 25, style: 'all_docs' }
+const pull = { ...options, selector: { type: { $ne: 'leaf' } } }
+
+/** Writes a note and its chunk, as an editor's save does. */
+async function save(db, name) {
+  await db.bulkDocs([{ _id: `h:${name}`, type: 'leaf', data: 'x'.repeat(1000) }])
+  await db.put({ _id: name, type: 'plain', children: [`h:${name}`] })
+}
+
 for (const auth of ['password', 'ES256', 'ES512', 'HS256', 'HS512']) {
   test(`${auth}: a device syncs its vault, may do nothing else, and is revoked`, async () => {
     const s = await added(`device with ${auth}`, auth)
     assert.equal(s.couchDB_DBNAME, 'alice-notes')
     assert.equal(s.useJWT ?? false, auth !== 'password')
     const [mine, remote] = [local('vault'), vault(s)]
-    await mine.put({ _id: `note-${auth}`, type: 'plain', children: ['h:1'] })
-    await mine.bulkDocs([{ _id: `h:${auth}`, type: 'leaf', data: 'x'.repeat(1000) }])
-    await mine.sync(remote, { batch_size: 25, batches_limit: 25, style: 'all_docs' })
-    assert.deepEqual(await leaves(mine), await leaves(remote))
+    await save(mine, `note-${auth}`)
+    await mine.replicate.to(remote, options)
+    assert.deepEqual(await leaves(mine), await leaves(remote).then((all) => all.filter(([id]) => id.endsWith(`note-${auth}`))))
+
+    // Another device begins with a pull, fetches chunks when it needs them, and stays on: LiveSync mode.
+    const other = local('other')
+    await other.replicate.from(remote, pull)
+    assert.deepEqual((await other.get(`note-${auth}`)).children, [`h:note-${auth}`])
+    await assert.rejects(other.get(`h:note-${auth}`), { status: 404 })
+    const { rows } = await remote.allDocs({ keys: [`h:note-${auth}`, 'h:none'], include_docs: true })
+    assert.equal(rows[0].doc.data.length, 1000)
+    assert.equal(rows[1].error, 'not_found')
+    const live = other.sync(remote, { ...options, live: true, retry: true, heartbeat: 30000, pull, push: options })
+    live.on('denied', (e) => assert.fail(JSON.stringify(e)))
+    await save(mine, `later-${auth}`)
+    await mine.replicate.to(remote, options)
+    await until('the other device has the note', () => other.get(`later-${auth}`).then(() => true, () => false))
+    await save(other, `back-${auth}`)
+    await until('the vault has its answer', () => remote.get(`h:back-${auth}`).then(() => true, () => false))
+    await ended(live)
 
     await asAdmin('PUT', `/bob-${auth.toLowerCase()}`)
     const header = await authorization(s)
