@@ -22,7 +22,7 @@ type loginCodes struct {
 
 // heldLogin is a login that waits to be fetched.
 type heldLogin struct {
-	provider string
+	provider *oidc.Provider
 	outcome  *oidc.Outcome
 	expires  time.Time
 }
@@ -36,7 +36,7 @@ const (
 var errBadCode = badRequest("The code is wrong, has been used, or has expired.")
 
 // add keeps a login and returns its code. A user's oldest login gives way to a new one when he has too many.
-func (c *loginCodes) add(provider string, out *oidc.Outcome, now time.Time) (code string, err error) {
+func (c *loginCodes) add(provider *oidc.Provider, out *oidc.Outcome, now time.Time) (code string, err error) {
 	var secret [32]byte
 	_, _ = rand.Read(secret[:]) // never fails
 	code = base64.RawURLEncoding.EncodeToString(secret[:])
@@ -81,7 +81,7 @@ func (c *loginCodes) take(code, verifier string, now time.Time) (heldLogin, erro
 }
 
 // drop forgets the logins for which gone is true.
-func (c *loginCodes) drop(gone func(provider string, out *oidc.Outcome) bool) {
+func (c *loginCodes) drop(gone func(provider *oidc.Provider, out *oidc.Outcome) bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	maps.DeleteFunc(c.held, func(_ [sha256.Size]byte, h heldLogin) bool { return gone(h.provider, h.outcome) })
@@ -89,5 +89,5 @@ func (c *loginCodes) drop(gone func(provider string, out *oidc.Outcome) bool) {
 
 // dropOf forgets the logins of a user.
 func (c *loginCodes) dropOf(user string) {
-	c.drop(func(_ string, out *oidc.Outcome) bool { return out.Who.Name == user })
+	c.drop(func(_ *oidc.Provider, out *oidc.Outcome) bool { return out.Who.Name == user })
 }

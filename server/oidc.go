@@ -212,13 +212,23 @@ func sessionOf(out *oidc.Outcome) auth.NewSession {
 	return auth.NewSession{Who: out.Who, Subject: out.Subject, SID: out.SID}
 }
 
+// stillProvider is a holder for a login: the settings must be those under which it was judged who logs in.
+func (s *Server) stillProvider(p *oidc.Provider) holder {
+	return func(context.Context) (auth.Identity, error) {
+		if !slices.Contains(s.settings.Load().providers, p) {
+			return auth.Identity{}, auth.ErrRevoked
+		}
+		return auth.Identity{}, nil
+	}
+}
+
 // startSession makes the session of a login and sets its cookie. expires is zero where the provider's logins make none.
 func (s *Server) startSession(r *request, p *oidc.Provider, out *oidc.Outcome, secure bool) (expires time.Time, err error) {
 	if !p.SessionAllowed() {
 		s.audit(r, "login", "method", "oidc", "provider", p.Name(), "user", out.Who.Name)
 		return time.Time{}, nil
 	}
-	secret, made, err := s.createSession(r, sessionOf(out))
+	secret, made, err := s.createSession(r, sessionOf(out), s.stillProvider(p))
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -248,7 +258,7 @@ func (s *Server) returnToApp(r *request, p *oidc.Provider, out *oidc.Outcome) er
 	if err != nil {
 		return badRequest("The parameter return_to is no URL.")
 	}
-	code, err := s.logins.add(p.Name(), out, s.now())
+	code, err := s.logins.add(p, out, s.now())
 	if err != nil {
 		return err
 	}
@@ -274,14 +284,13 @@ func (s *Server) tradeCode(r *request, form map[string]string) error {
 		s.audit(r, "sign-in refused", "method", "oidc", "reason", "code")
 		return err
 	}
-	p, err := r.set.provider(held.provider)
-	if err == nil {
-		err = s.enabled(r.Context(), held.outcome.Who.Name)
+	if !slices.Contains(r.set.providers, held.provider) {
+		return errBadCode // it was another who logged in, under other settings
 	}
-	if err != nil {
+	if err := s.enabled(r.Context(), held.outcome.Who.Name); err != nil {
 		return err
 	}
-	expires, err := s.startSession(r, p, held.outcome, r.publicScheme() == "https")
+	expires, err := s.startSession(r, held.provider, held.outcome, r.publicScheme() == "https")
 	if err != nil {
 		return err
 	}

@@ -541,7 +541,7 @@ func TestLoginCodesAreBounded(t *testing.T) {
 	}
 	var first, last string
 	for i := range maxCodesPerUser + 1 {
-		code, err := codes.add("idp", login("ann"), now.Add(time.Duration(i)))
+		code, err := codes.add(nil, login("ann"), now.Add(time.Duration(i)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -556,14 +556,14 @@ func TestLoginCodesAreBounded(t *testing.T) {
 		t.Error(err)
 	}
 	for i := len(codes.held); i < maxCodes; i++ {
-		if _, err := codes.add("idp", login(time.Duration(i).String()), now); err != nil {
+		if _, err := codes.add(nil, login(time.Duration(i).String()), now); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := codes.add("idp", login("bob"), now); err == nil {
+	if _, err := codes.add(nil, login("bob"), now); err == nil {
 		t.Error("there is no bound")
 	}
-	if _, err := codes.add("idp", login("bob"), now.Add(codeLifetime+time.Second)); err != nil || len(codes.held) != 1 {
+	if _, err := codes.add(nil, login("bob"), now.Add(codeLifetime+time.Second)); err != nil || len(codes.held) != 1 {
 		t.Errorf("%v, and %d are held", err, len(codes.held))
 	}
 }

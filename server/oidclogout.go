@@ -82,8 +82,8 @@ func (s *Server) postBackchannelLogout(r *request) error {
 	if err != nil {
 		return invalidRequest(s.loginRefused(r, p, err))
 	}
-	s.logins.drop(func(provider string, out *oidc.Outcome) bool {
-		return provider == p.Name() && loggedOut(who, out.Subject, out.SID)
+	s.logins.drop(func(provider *oidc.Provider, out *oidc.Outcome) bool {
+		return provider.Name() == p.Name() && loggedOut(who, out.Subject, out.SID)
 	})
 	ended, err := r.set.sessions.EndWhere(r.Context(), "", func(held *auth.Session) bool {
 		return held.Provider == p.Name() && loggedOut(who, held.Subject, held.SID)

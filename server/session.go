@@ -72,7 +72,7 @@ func (s *Server) postSession(r *request) error {
 		return s.tradeIDToken(r, form)
 	case form["name"] == "" && form["username"] == "" && r.who.Method == "jwt":
 		text, _ := auth.Credentials(r.Header, "Bearer ")
-		return s.trade(r, form, r.who, text)
+		return s.trade(r, form, text)
 	}
 	return s.passwordSession(r, form)
 }
@@ -109,7 +109,7 @@ func (s *Server) passwordSession(r *request, form map[string]string) error {
 	}
 	return s.startOwnSession(r, form, auth.NewSession{
 		Who: auth.Identity{Name: user.Name, Roles: user.Roles, Method: "default", Local: true}, User: user,
-	})
+	}, nil)
 }
 
 // verifyLogin checks a name, a password and perhaps a second factor, and notes what is refused.
@@ -145,24 +145,28 @@ func (s *Server) tradeIDToken(r *request, form map[string]string) error {
 	if err := r.refuseOtherSites(); err != nil {
 		return err
 	}
-	bearer := r.Clone(r.Context())
-	bearer.Header["Authorization"] = []string{"Bearer " + form["id_token"]}
-	who, err := s.auth.AuthenticateBy("jwt", bearer)
-	if errors.Is(err, auth.ErrNoCredentials) || err == nil && who.Method != "jwt" {
-		err = &auth.Refusal{Status: http.StatusUnauthorized, Kind: "unauthorized", Reason: "This server takes no such token."}
-	}
-	if err != nil {
-		s.auditRefusal(r, "session", err)
-		return err
-	}
-	return s.trade(r, form, who, form["id_token"])
+	return s.trade(r, form, form["id_token"])
 }
 
-// trade makes a session of a token that has been verified. It keeps the roles that the token gave.
-func (s *Server) trade(r *request, form map[string]string, who auth.Identity, token string) error {
-	switch {
-	case r.set.sessions == nil:
+// trade makes a session of a token. It keeps the roles that the token gives.
+func (s *Server) trade(r *request, form map[string]string, token string) error {
+	if r.set.sessions == nil {
 		return errNoSessions
+	}
+	bearer := r.Clone(r.Context())
+	bearer.Header["Authorization"] = []string{"Bearer " + token}
+	present := func(context.Context) (auth.Identity, error) {
+		who, err := s.auth.AuthenticateBy("jwt", bearer)
+		if errors.Is(err, auth.ErrNoCredentials) || err == nil && who.Method != "jwt" {
+			err = &auth.Refusal{Status: http.StatusUnauthorized, Kind: "unauthorized", Reason: "This server takes no such token."}
+		}
+		return who, err
+	}
+	who, err := present(r.Context())
+	switch {
+	case err != nil:
+		s.auditRefusal(r, "session", err)
+		return err
 	case who.Scope != nil:
 		return forbidden(scopedCredential)
 	}
@@ -170,7 +174,7 @@ func (s *Server) trade(r *request, form map[string]string, who auth.Identity, to
 	if who.Provider != "" {
 		n.Subject, n.SID = loginOf(token)
 	}
-	return s.startOwnSession(r, form, n)
+	return s.startOwnSession(r, form, n, present)
 }
 
 // loginOf reads from a token that has been verified which of its provider's logins it is from, so that a logout there ends the session (OpenID Connect
@@ -192,9 +196,9 @@ func loginOf(token string) (subject, sid string) {
 }
 
 // startOwnSession makes a session and answers with its cookie, or with the id that serves once.
-func (s *Server) startOwnSession(r *request, form map[string]string, n auth.NewSession) error {
+func (s *Server) startOwnSession(r *request, form map[string]string, n auth.NewSession, present holder) error {
 	n.Label, n.OneTime = form["label"], r.isTrue("one_time")
-	secret, made, err := s.createSession(r, n)
+	secret, made, err := s.createSession(r, n, present)
 	if err != nil {
 		return err
 	}
@@ -208,17 +212,18 @@ func (s *Server) startOwnSession(r *request, form map[string]string, n auth.NewS
 	return s.redirected(r, "next", http.StatusOK, append(body, '}'))
 }
 
-// createSession makes a session and notes it, with what the request says of its client.
-func (s *Server) createSession(r *request, n auth.NewSession) (secret string, made auth.Session, err error) {
+// createSession makes a session and notes it, with what the request says of its client. What present says must still hold when it is there; nil: the session
+// is of a password, whose salt it is bound to.
+func (s *Server) createSession(r *request, n auth.NewSession, present holder) (secret string, made auth.Session, err error) {
 	n.Address, n.UserAgent = r.set.proxies.Client(r.Request), r.UserAgent()
 	create := func() (err error) {
 		secret, made, err = r.set.sessions.Create(r.Context(), n)
 		return err
 	}
-	if r.who.Anonymous() || n.Who.Credential != r.who.Credential {
+	if present == nil {
 		err = create()
 	} else {
-		err = s.outliving(r, create, func(ctx context.Context) error { return r.set.sessions.End(ctx, made.ID) })
+		err = r.outliving(present, create, func(ctx context.Context) error { return r.set.sessions.End(ctx, made.ID) })
 	}
 	if err == nil {
 		s.audit(r, "session began", "method", made.Method, "provider", made.Provider, "user", made.User, "session", made.ID)

@@ -33,17 +33,38 @@ func (s *Server) judgeBody(r *request, act action) error {
 	if r.who.Anonymous() || r.Body == nil || r.Body == http.NoBody {
 		return nil
 	}
-	b := &judgedBody{ReadCloser: r.Body, s: s, r: r, act: act, judged: s.now()}
-	if again := r.who.Method == "default" || r.who.Method == "cookie" && !r.oneTime; again && r.who.Scope == nil {
-		b.present = b.authenticate // a session is in use while a body comes
-	} else {
-		var err error
-		if b.present, err = s.holder(r); err != nil {
-			return ended(err)
-		}
+	present, err := s.sender(r)
+	if err != nil {
+		return ended(err)
 	}
-	r.Body = b
+	r.Body = &judgedBody{ReadCloser: r.Body, s: s, r: r, act: act, present: present, judged: s.now()}
 	return nil
+}
+
+// sender is the holder of a request's credential while its body comes. What can be shown again is: a session is in use meanwhile. A token may age.
+func (s *Server) sender(r *request) (holder, error) {
+	who := r.who
+	again := func(ctx context.Context) (auth.Identity, error) {
+		now, err := s.auth.Authenticate(r.Request)
+		if err == nil && (now.Name != who.Name || now.Credential != who.Credential) {
+			err = auth.ErrRevoked
+		}
+		return now, err
+	}
+	switch {
+	case who.Scope != nil || r.oneTime:
+	case who.Method == "default" || who.Method == "cookie":
+		return again, nil
+	case who.Method == "jwt":
+		aged, err := s.holder(r)
+		return func(ctx context.Context) (auth.Identity, error) {
+			if !who.Expires.IsZero() && !s.now().Before(who.Expires) {
+				return aged(ctx)
+			}
+			return again(ctx)
+		}, err
+	}
+	return s.holder(r)
 }
 
 // Read fails with what refuses the sender now.
@@ -77,15 +98,6 @@ func (b *judgedBody) judge() error {
 	return err
 }
 
-// authenticate is a holder for what a request can show again.
-func (b *judgedBody) authenticate(context.Context) (auth.Identity, error) {
-	who, err := b.s.auth.Authenticate(b.r.Request)
-	if err == nil && (who.Name != b.r.who.Name || who.Credential != b.r.who.Credential) {
-		err = auth.ErrRevoked
-	}
-	return who, err
-}
-
 // ended is the refusal for what a holder says.
 func ended(err error) error {
 	_, refused := errors.AsType[*auth.Refusal](err)
@@ -95,17 +107,20 @@ func ended(err error) error {
 	return err
 }
 
-// outliving makes what outlives the request that it is made by, unless what let the request in ends before it is made: then undo takes it back.
-func (s *Server) outliving(r *request, create func() error, undo func(context.Context) error) error {
-	var present holder
+// standing is the holder for what a request makes that outlives it.
+func (s *Server) standing(r *request) (holder, error) {
 	if b, ok := r.Body.(*judgedBody); ok {
-		present = b.present
-	} else {
-		var err error
-		if present, err = s.holder(r); err != nil {
-			return ended(err)
-		}
+		return b.present, nil
 	}
+	present, err := s.sender(r)
+	if err != nil {
+		err = ended(err)
+	}
+	return present, err
+}
+
+// outliving creates what outlives a request, and what of present must hold when it is there; else undo takes it back.
+func (r *request) outliving(present holder, create func() error, undo func(context.Context) error) error {
 	if err := create(); err != nil {
 		return err
 	}

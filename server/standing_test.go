@@ -2,6 +2,8 @@ package server
 
 import (
 	"bufio"
+	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"net"
@@ -181,5 +183,47 @@ func TestFeedOfANameThatIsTakenLater(t *testing.T) {
 		if line != "" {
 			t.Fatalf("got %q", line)
 		}
+	}
+}
+
+// TestTokenThatIsTradedLate: a session has what its token gives when the session is made, not when the request began.
+func TestTokenThatIsTradedLate(t *testing.T) {
+	t.Parallel()
+	mapping := oidc.Mapping{RolesPath: "groups", AllowServerAdmin: true}
+	ls := newLoginServer(t, mapping, nil, "parlor/sync_gateway_api=true")
+	ls.provider.SetUser(map[string]any{"sub": "1", "preferred_username": "ann", "groups": []string{"_admin"}})
+	header := []string{"Authorization", "Bearer " + ls.provider.IDToken(t, nil), "Content-Type", "application/json"}
+	var finish []func() (int, string)
+	for _, path := range []string{"/_session", "/db/_session"} {
+		finish = append(finish, ls.begin("POST", path, `{}`, header...))
+	}
+	mapping.AllowServerAdmin, mapping.UsernameClaim = false, "preferred_username"
+	ls.configure(mapping, nil)
+	for _, finish := range finish {
+		if status, answer := finish(); status != http.StatusOK {
+			t.Errorf("%d %s", status, answer)
+		}
+	}
+	if got := ls.do("GET", "/_sessions?user=ann", ""); strings.Contains(got, "_admin") || strings.Count(got, `"id"`) != 2 {
+		t.Errorf("got %s", got)
+	}
+}
+
+// TestCodeOfAnotherProvider: a code is not good for what the settings have put in the place of the provider that the login was at.
+func TestCodeOfAnotherProvider(t *testing.T) {
+	t.Parallel()
+	ls := newLoginServer(t, oidc.Mapping{}, nil)
+	verifier := strings.Repeat("v", 43)
+	sum := sha256.Sum256([]byte(verifier))
+	got := ls.browser().login("/_oidc/idp/login?return_to=myapp:login&code_challenge=" + base64.RawURLEncoding.EncodeToString(sum[:]))
+	_, code, ok := strings.Cut(got.Get("Location"), "code=")
+	if !ok {
+		t.Fatalf("%d %s", got.status, got.body)
+	}
+	ls.configure(oidc.Mapping{UsernameClaim: "preferred_username"}, nil)
+	app := ls.browser()
+	app.visit("POST", "/_session", `{"code":"`+code+`","code_verifier":"`+verifier+`"}`).refused(t, "afterwards", http.StatusBadRequest)
+	if app.user() != "" {
+		t.Error("signed in")
 	}
 }

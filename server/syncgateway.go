@@ -200,13 +200,14 @@ func (s *Server) gatewayPostSession(r *request) error {
 		return err
 	}
 	var n auth.NewSession
+	var present holder // of the request's own credential
 	switch {
 	case r.who.Admin() && form.name != "" && !form.hasPassword, r.who.Admin() && form.ttl != nil:
 		return s.gatewayMakeSession(r, &form)
 	case form.name != "":
 		n, err = s.gatewaySignIn(r, &form)
 	case !r.who.Anonymous():
-		n, err = s.gatewaySession(r)
+		n, present, err = s.gatewaySession(r)
 	case empty:
 		err = gatewayError(http.StatusBadRequest, "Bad JSON: the body is empty")
 	default:
@@ -220,7 +221,7 @@ func (s *Server) gatewayPostSession(r *request) error {
 		// Who comes with a session has one. A second would outlive the first.
 		return r.send(http.StatusOK, appendGatewaySession(nil, r.who.Name))
 	}
-	secret, err := s.gatewayCreate(r, n)
+	secret, err := s.gatewayCreate(r, n, present)
 	if err != nil {
 		return err
 	}
@@ -232,8 +233,8 @@ func (s *Server) gatewayPostSession(r *request) error {
 }
 
 // gatewayCreate makes a session and sets its cookie, but for one that serves once.
-func (s *Server) gatewayCreate(r *request, n auth.NewSession) (secret string, err error) {
-	secret, made, err := s.createSession(r, n)
+func (s *Server) gatewayCreate(r *request, n auth.NewSession, present holder) (secret string, err error) {
+	secret, made, err := s.createSession(r, n, present)
 	if err != nil {
 		return "", err
 	}
@@ -262,28 +263,33 @@ func (s *Server) gatewaySignIn(r *request, form *gatewayForm) (n auth.NewSession
 	return n, err
 }
 
-// gatewaySession is a session for who the request is from already.
-func (s *Server) gatewaySession(r *request) (n auth.NewSession, err error) {
-	n.Who = r.who
+// gatewaySession is a session for who the request is from already, and what must hold for it.
+func (s *Server) gatewaySession(r *request) (n auth.NewSession, present holder, err error) {
 	// A session outlives the word of a proxy, and a signature that was good for one request.
 	if m := r.who.Method; m != "cookie" && m != "jwt" && m != "default" {
-		return n, gatewayError(http.StatusUnauthorized, "Invalid login")
+		return n, nil, gatewayError(http.StatusUnauthorized, "Invalid login")
 	}
-	id, ok := strings.CutPrefix(r.who.Credential, sessionCredential)
-	switch {
-	case r.who.Method == "cookie" && ok:
-		held, err := r.set.sessions.Get(r.Context(), id)
-		if errors.Is(err, auth.ErrNoRecord) {
+	held := auth.Session{Method: r.who.Method}
+	if id, ok := strings.CutPrefix(r.who.Credential, sessionCredential); ok && r.who.Method == "cookie" {
+		if held, err = r.set.sessions.Get(r.Context(), id); errors.Is(err, auth.ErrNoRecord) {
 			// It served once, and has.
-			return n, gatewayError(http.StatusUnauthorized, "Session Invalid")
+			err = gatewayError(http.StatusUnauthorized, "Session Invalid")
 		}
-		n.Who.Method, n.Source, n.Subject, n.SID = held.Method, held.Source, held.Subject, held.SID
-		return n, err
-	case r.who.Method == "jwt" && r.who.Provider != "":
+	}
+	if err == nil {
+		present, err = s.standing(r)
+	}
+	if err == nil {
+		if n.Who, err = present(r.Context()); err != nil {
+			err = ended(err)
+		}
+	}
+	n.Who.Method, n.Source, n.Subject, n.SID = held.Method, held.Source, held.Subject, held.SID
+	if r.who.Method == "jwt" && r.who.Provider != "" {
 		token, _ := auth.Credentials(r.Header, "Bearer ")
 		n.Subject, n.SID = loginOf(token)
 	}
-	return n, nil
+	return n, present, err
 }
 
 // gatewayDeleteSession ends the session that the request came with.

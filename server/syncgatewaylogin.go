@@ -160,7 +160,7 @@ func (s *Server) gatewayLoggedIn(r *request, p *oidc.Provider, out *oidc.Outcome
 		body = appendString(append(body, `,"refresh_token":`...), out.RefreshToken)
 	}
 	if p.SessionAllowed() {
-		secret, made, err := s.createSession(r, sessionOf(out))
+		secret, made, err := s.createSession(r, sessionOf(out), s.stillProvider(p))
 		if err != nil {
 			return err
 		}

@@ -40,10 +40,14 @@ func (s *Server) gatewayMakeSession(r *request, form *gatewayForm) error {
 	case user.Disabled:
 		return gatewayError(http.StatusBadRequest, "User is disabled")
 	}
+	present, err := s.standing(r)
+	if err != nil {
+		return err
+	}
 	secret, made, err := s.createSession(r, auth.NewSession{
-		Who:   auth.Identity{Name: user.Name, Roles: user.Roles, Method: "admin", Local: true},
-		Label: "made by " + r.who.Name, TTL: ttl,
-	})
+		Who:  auth.Identity{Name: user.Name, Roles: user.Roles, Method: "admin", Local: true},
+		User: user, Label: "made by " + r.who.Name, TTL: ttl,
+	}, present)
 	if err != nil {
 		return err
 	}

@@ -50,7 +50,11 @@ func (s *Server) postToken(r *request) error {
 	}
 	var secret string
 	var token auth.Token
-	err = s.outliving(r, func() (err error) {
+	present, err := s.standing(r)
+	if err != nil {
+		return err
+	}
+	err = r.outliving(present, func() (err error) {
 		secret, token, err = s.tokens.Create(r.Context(), made)
 		return err
 	}, func(ctx context.Context) error { return s.tokens.Revoke(ctx, token.ID) })
@@ -207,7 +211,11 @@ func (s *Server) makeKey(r *request, asked *tokenRequest, n auth.NewToken) error
 		}
 	}
 	var token auth.Token
-	err := s.outliving(r, func() (err error) {
+	present, err := s.standing(r)
+	if err != nil {
+		return err
+	}
+	err = r.outliving(present, func() (err error) {
 		token, err = s.tokens.AddKey(r.Context(), n)
 		return err
 	}, func(ctx context.Context) error { return s.tokens.Revoke(ctx, token.ID) })

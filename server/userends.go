@@ -91,7 +91,7 @@ func (s *Server) endGone(ctx context.Context, ids []string) error {
 
 // endStrays ends all that lets in users who are there no longer.
 func (s *Server) endStrays(ctx context.Context) error {
-	s.logins.drop(func(string, *oidc.Outcome) bool { return true }) // whoever is not among them logs in anew
+	s.logins.drop(func(*oidc.Provider, *oidc.Outcome) bool { return true }) // whoever is not among them logs in anew
 	_, err1 := s.sessions.Sweep(ctx)
 	_, err2 := s.tokens.Sweep(ctx)
 	return errors.Join(err1, err2)
