@@ -28,7 +28,7 @@ func hashToken(token string) (tokenHash, error) {
 	if len(token) > maxToken {
 		return tokenHash{}, refuse(http.StatusBadRequest, "Authentication token is too long").About("jwt", "", "")
 	}
-	var stack [1024]byte
+	var stack [2048]byte // ID tokens fit
 	return sha256.Sum256(append(stack[:0], token...)), nil
 }
 

@@ -189,7 +189,7 @@ func (m *Issuers) Authenticate(r *http.Request) (auth.Identity, error) {
 
 // choose returns who judges a token, auth.ErrNoCredentials for one that is not of a configured issuer, or the refusal of one that is meant for nobody here.
 func (m *Issuers) choose(token string) (*Issuer, error) {
-	var stack [1024]byte
+	var stack [2048]byte // ID tokens fit
 	hash := sha256.Sum256(append(stack[:0], token...))
 	if i, ok := m.chosen.GetIfPresent(hash); ok {
 		if i == nil {
