@@ -41,7 +41,7 @@ func (b *bench) manySessions(ctx context.Context) error {
 		return err
 	}
 	stranger := session(fmt.Sprintf("%d stored, a cookie of nobody's", len(many)), "Cookie: "+cookieOfNobody)
-	stranger.nobody = true
+	stranger.nobody, stranger.target = true, 0
 	if err := b.compare(ctx, stranger); err != nil {
 		return err
 	}
@@ -86,7 +86,7 @@ func (b *bench) lookUp(ctx context.Context, cookies []string, inTurns ...int) er
 			return err
 		}
 		l := session(fmt.Sprintf("%d sessions stored, %d in turns", len(cookies), n), "Cookie: "+cookies[0])
-		l.turns, l.script = file, turnsScript
+		l.turns, l.script, l.target = file, turnsScript, 0
 		if err := b.compare(ctx, l); err != nil {
 			return err
 		}
