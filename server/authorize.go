@@ -91,7 +91,9 @@ func (r *request) takeOneTime() (secret string) {
 	if !r.hasParam(auth.OneTimeParameter) {
 		return ""
 	}
-	secret = r.param(auth.OneTimeParameter)
+	if strings.Contains(r.URL.RawQuery, auth.OneTimeParameter) {
+		secret = r.param(auth.OneTimeParameter) // auth.Sessions looks at no other spelling
+	}
 	delete(r.params, auth.OneTimeParameter)
 	r.URL.RawQuery = r.params.Encode()
 	r.RequestURI = r.URL.RequestURI()

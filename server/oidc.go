@@ -300,10 +300,12 @@ func (s *Server) tradeCode(r *request, form map[string]string) error {
 // refuseOtherSites refuses what a page of another site makes a browser send, lest it signs the browser's user in as somebody else.
 func (r *request) refuseOtherSites() error {
 	if err := r.set.cors.protection.Check(r.Request); err != nil || !r.set.cors.admits(r) {
-		return forbidden("Another site's page may not sign you in: its origin is not in [cors] origins.")
+		return forbidden(otherSitesLogin)
 	}
 	return nil
 }
+
+const otherSitesLogin = "Another site's page may not sign you in: its origin is not in [cors] origins."
 
 // postRefresh trades a refresh token for a new session and new tokens. It is never taken from the URL.
 func (s *Server) postRefresh(r *request) error {

@@ -96,6 +96,10 @@ func (s *Server) passwordSession(r *request, form map[string]string) error {
 	case other != "" && other != name:
 		return badRequest("request body contains different usernames")
 	}
+	if err := r.set.cors.protection.Check(r.Request); err != nil {
+		// A form needs nobody's leave to be sent here, and what its user wrote from then on would be in somebody else's name.
+		return forbidden(otherSitesLogin)
+	}
 	user, err := s.verifyLogin(r, name, form["password"], form["token"])
 	refused, _ := errors.AsType[*auth.Refusal](err)
 	switch {

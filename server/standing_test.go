@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -226,4 +227,49 @@ func TestCodeOfAnotherProvider(t *testing.T) {
 	if app.user() != "" {
 		t.Error("signed in")
 	}
+}
+
+// TestLoginByAnotherSite: no form of another site's page signs a browser's user in as somebody else.
+func TestLoginByAnotherSite(t *testing.T) {
+	t.Parallel()
+	ls := newLoginServer(t, oidc.Mapping{}, nil, "chttpd/enable_cors=true", "cors/origins=https://app.example")
+	const form = "name=ann&password=pw"
+	for what, c := range map[string]struct {
+		status int
+		header []string
+	}{
+		"a browser's form there":   {403, []string{"Origin", "https://evil.example", "Sec-Fetch-Site", "cross-site"}},
+		"one of a neighbour":       {403, []string{"Origin", "https://evil.example", "Sec-Fetch-Site", "same-site"}},
+		"one of an old browser":    {403, []string{"Origin", "https://evil.example"}},
+		"one without an origin":    {403, []string{"Origin", "null", "Sec-Fetch-Site", "cross-site"}},
+		"a page of [cors] origins": {200, []string{"Origin", "https://app.example", "Sec-Fetch-Site", "cross-site"}},
+		"a page of this server":    {200, []string{"Origin", "http://public.example", "Sec-Fetch-Site", "same-origin"}},
+		"a program":                {200, nil},
+	} {
+		b := ls.browser()
+		got := b.visit("POST", "/_session", form, append(c.header, "Content-Type", "application/x-www-form-urlencoded")...)
+		if got.status != c.status || (b.user() == "ann") != (c.status == 200) {
+			t.Errorf("%s: %d %s", what, got.status, got.body)
+		}
+	}
+}
+
+// TestFeedThatClaimsOneTime: a feed ends with its session, however the session's secret is written into the query too.
+func TestFeedThatClaimsOneTime(t *testing.T) {
+	t.Parallel()
+	ts := withUsers(t)
+	cookie := ts.signIn("ann")
+	secret := strings.TrimPrefix(cookie, "AuthSession=")
+	const path = "/notes/_changes?feed=continuous&since=now&heartbeat=10&one%5Ftime_session="
+	if status, body := ts.as("", "POST", "/_session?one%5Ftime_session="+secret, `{"name":"bob","password":"apple"}`, "Cookie", cookie, "Origin", "https://evil.example"); status != 403 {
+		t.Errorf("from another site: %d %s", status, body)
+	}
+	if status, body := ts.as("", "PUT", "/notes/one?one%5Ftime_session="+secret, `{}`, "Cookie", cookie, "Origin", "https://evil.example", "Sec-Fetch-Site", "cross-site"); status != 403 {
+		t.Errorf("a write by another site's page: %d %s", status, body)
+	}
+	f := ts.followWith(path+secret, "Cookie", cookie)
+	for _, session := range regexp.MustCompile(`"id":"([^"]+)"`).FindAllStringSubmatch(ts.do("GET", "/_sessions?user=ann", ""), -1) {
+		ts.do("DELETE", "/_sessions/"+session[1], "")
+	}
+	f.mustBreak()
 }
