@@ -120,10 +120,11 @@ var unstamped = []string{"label", "order", "scope", "callback_url", "return_to",
 // of them to whoever reads sessions in a backup.
 func (f *inForce) stamps() map[string]string {
 	stamps := map[string]string{}
-	for section, values := range f.outside.sections {
+	for _, section := range slices.Sorted(maps.Keys(f.outside.sections)) {
+		values := f.outside.sections[section]
 		_, name, _ := strings.Cut(section, ":")
 		said := sha256.New()
-		fmt.Fprintf(said, "%q\n", section)
+		fmt.Fprintf(said, "%q %q\n", stamps[name], section) // an issuer and a provider may share a name
 		for _, key := range slices.Sorted(maps.Keys(values)) {
 			if !slices.Contains(unstamped, key) {
 				fmt.Fprintf(said, "%q %q\n", key, values[key])

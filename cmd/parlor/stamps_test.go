@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"maps"
 	"strings"
 	"testing"
 
@@ -36,6 +37,7 @@ hmac:other = b3RoZXI=
 		"provider, gone":             {"clinic", []string{"issuer =", "was ="}, false},
 		"provider, another label":    {"clinic", []string{"client_id", "label = Ours\nclient_id"}, true},
 		"provider, another key gone": {"clinic", []string{"hmac:k", "hmac:l"}, true},
+		"provider, issuer beside it": {"clinic", []string{"[jwt_keys]", "[jwt_issuer:clinic]\nissuer = http://127.0.0.1:1\ninsecure = true\nallow_private = true\naudience = x\n[jwt_keys]"}, false},
 		"key gone":                   {"hmac:k", []string{"hmac:k", "hmac:l"}, false},
 		"key replaced":               {"hmac:k", []string{"c2VjcmV0", "c2VjcmV1"}, false},
 		"key, stricter":              {"hmac:k", []string{"[jwt_keys]", "[jwt_auth]\nrequired_claims = {iss, \"x\"}\n[jwt_keys]"}, false},
@@ -80,5 +82,32 @@ hmac:other = b3RoZXI=
 				}
 			}
 		})
+	}
+}
+
+// TestStampsStay: as long as the settings are the same, so are the stamps, also where an issuer and a provider have one name.
+func TestStampsStay(t *testing.T) {
+	t.Parallel()
+	w := wire(t)
+	settings := snapshot(t, basicSettings+`
+[oidc:clinic]
+issuer = http://127.0.0.1:1
+insecure = true
+allow_private = true
+client_id = parlor
+[jwt_issuer:clinic]
+issuer = http://127.0.0.1:1
+insecure = true
+allow_private = true
+audience = other
+`)
+	if err := w.apply(settings); err != nil {
+		t.Fatal(err)
+	}
+	first := w.stamps()
+	for range 20 {
+		if now := w.stamps(); len(now) != 1 || !maps.Equal(first, now) {
+			t.Fatalf("%v, then %v", first, now)
+		}
 	}
 }
