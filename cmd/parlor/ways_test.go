@@ -318,7 +318,7 @@ func TestEndsOfEachWay(t *testing.T) {
 		"link removed":     {func(s *running, _ ways) { s.edit(func(doc map[string]any) { delete(doc, "identities") }) }, []string{"provider", "ID token"}},
 		"provider removed": {func(s *running, _ ways) { s.admin("DELETE", "/_node/_local/_config/oidc:corp/issuer", "") }, []string{"provider"}},
 		"issuer removed":   {func(s *running, _ ways) { s.admin("DELETE", "/_node/_local/_config/jwt_issuer:kc/issuer", "") }, []string{"ID token"}},
-		"key removed":      {func(s *running, _ ways) { s.admin("DELETE", "/_node/_local/_config/jwt_keys/hmac:app", "") }, []string{"key"}},
+		"key removed":      {func(s *running, _ ways) { s.admin("DELETE", "/_node/_local/_config/jwt_keys/hmac:app", "") }, []string{"key", "traded session"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
