@@ -45,14 +45,23 @@ func TestACMESettings(t *testing.T) {
 	}
 }
 
-// TestACME has the program obtain a certificate from a real ACME server, which asks for the proof on the program's own port, and use it again after a restart.
-func TestACME(t *testing.T) {
+// acmeSite is a program that obtains its certificates for acmeHost from a real ACME server, which asks for the proof on the program's own port.
+type acmeSite struct {
+	dir     string
+	port    int
+	trusted *x509.CertPool
+}
+
+const acmeName = "sync.example.org"
+
+// newACMESite makes one whose certificates are good for so many seconds; 0 for 90 days.
+func newACMESite(t *testing.T, seconds uint64) *acmeSite {
+	t.Helper()
 	t.Setenv("PEBBLE_VA_NOSLEEP", "1")
-	t.Setenv("PEBBLE_WFE_NONCEREJECT", "50") // a client must be able to try again
-	const host = "sync.example.org"
-	port := freePort(t)
-	dir := t.TempDir()
-	directory, trusted := startACMEServer(t, dir, port)
+	t.Setenv("PEBBLE_WFE_NONCEREJECT", "10") // per cent: a client must be able to try again, for which it waits a second and more
+	site := &acmeSite{dir: t.TempDir(), port: freePort(t)}
+	directory, trusted := startACMEServer(t, site.dir, site.port, seconds)
+	site.trusted = trusted
 	settings := fmt.Sprintf(`[chttpd_auth]
 iterations = 10
 [parlor]
@@ -65,57 +74,92 @@ http_port = 0
 email = admin@sync.example.org
 directory = %s
 ca_file = %s
-`, port, directory, filepath.Join(dir, "acme.pem"))
-	if err := os.WriteFile(filepath.Join(dir, "parlor.ini"), []byte(settings), 0o600); err != nil {
+`, site.port, directory, filepath.Join(site.dir, "acme.pem"))
+	if err := os.WriteFile(filepath.Join(site.dir, "parlor.ini"), []byte(settings), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	run := func() *child {
-		t.Helper()
-		c, err := start("parlor", dir, os.Environ(), "-data", filepath.Join(dir, "data"), "-addr", "127.0.0.1:0", "-config", "parlor.ini", "-public-url", "https://"+host)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return c
-	}
-	get := func(name string) (*x509.Certificate, error) {
-		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: trusted, ServerName: name}}}
-		res, err := client.Get(fmt.Sprintf("https://127.0.0.1:%d/_up", port))
-		if err != nil {
-			return nil, err
-		}
-		defer res.Body.Close()
-		if _, err := io.Copy(io.Discard, res.Body); err != nil || res.StatusCode != http.StatusOK {
-			t.Errorf("%s, %v", res.Status, err)
-		}
-		return res.TLS.PeerCertificates[0], nil
-	}
-	c := run()
-	defer func() { c.kill() }()
-	late := time.AfterFunc(2*time.Minute, func() { c.cmd.Process.Kill() })
-	defer late.Stop()
-	if c.waitFor(func(line string) bool { return strings.Contains(line, "the certificate is there") }) == "" {
-		t.Fatal(c.log())
-	}
-	first, err := get(host)
+	return site
+}
+
+func (site *acmeSite) run(t *testing.T) *child {
+	t.Helper()
+	c, err := start("parlor", site.dir, os.Environ(), "-data", filepath.Join(site.dir, "data"), "-addr", "127.0.0.1:0", "-config", "parlor.ini", "-public-url", "https://"+acmeName)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := get("other.example.org"); err == nil {
+	return c
+}
+
+// firstCertificate waits until there is one.
+func (site *acmeSite) firstCertificate(t *testing.T, c *child) *x509.Certificate {
+	t.Helper()
+	if c.waitFor(func(line string) bool { return strings.Contains(line, "the certificate is there") }) == "" {
+		t.Fatal(c.log())
+	}
+	first, err := site.get(t, acmeName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return first
+}
+
+// get asks the program under a name, and returns the certificate that it shows.
+func (site *acmeSite) get(t *testing.T, name string) (*x509.Certificate, error) {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: site.trusted, ServerName: name}}}
+	res, err := client.Get(fmt.Sprintf("https://127.0.0.1:%d/_up", site.port))
+	if err != nil {
+		return nil, err
+	}
+	defer res.Body.Close()
+	if _, err := io.Copy(io.Discard, res.Body); err != nil || res.StatusCode != http.StatusOK {
+		t.Errorf("%s, %v", res.Status, err)
+	}
+	return res.TLS.PeerCertificates[0], nil
+}
+
+// TestACME has the program obtain a certificate, and use it again after a restart.
+func TestACME(t *testing.T) {
+	site := newACMESite(t, 0)
+	c := site.run(t)
+	defer func() { c.kill() }()
+	late := time.AfterFunc(2*time.Minute, func() { c.cmd.Process.Kill() })
+	defer late.Stop()
+	first := site.firstCertificate(t, c)
+	if _, err := site.get(t, "other.example.org"); err == nil {
 		t.Error("there is a certificate for another name")
 	}
-	if info, err := os.Stat(filepath.Join(dir, "data", acmeDir)); err != nil || info.Mode().Perm() != 0o700 {
+	if info, err := os.Stat(filepath.Join(site.dir, "data", acmeDir)); err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("the keys' directory: %v, %v", info, err)
 	}
 	c.kill()
-	c = run()
-	if again, err := get(host); err != nil || !again.Equal(first) {
+	c = site.run(t)
+	if again, err := site.get(t, acmeName); err != nil || !again.Equal(first) {
 		t.Errorf("after a restart: another certificate, %v", err)
+	}
+}
+
+// TestACMERenews: a certificate that ends soon is replaced while the program runs.
+func TestACMERenews(t *testing.T) {
+	site := newACMESite(t, 6)
+	c := site.run(t)
+	defer c.kill()
+	first := site.firstCertificate(t, c)
+	for end := time.Now().Add(2 * time.Minute); ; {
+		// Between two certificates there may be none that is good.
+		if now, err := site.get(t, acmeName); err == nil && !now.Equal(first) {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the certificate that ended at %s is not replaced\n%s", first.NotAfter, c.log())
+		}
+		time.Sleep(50 * time.Millisecond)
 	}
 }
 
 // startACMEServer starts a server that gives out certificates, with a DNS in which all names are the loopback's. It writes acme.pem, with which its clients trust
 // it, and returns its directory's URL and who trusts its certificates.
-func startACMEServer(t *testing.T, dir string, port int) (directory string, trusted *x509.CertPool) {
+func startACMEServer(t *testing.T, dir string, port int, seconds uint64) (directory string, trusted *x509.CertPool) {
 	t.Helper()
 	quiet := log.New(io.Discard, "", 0)
 	resolver := fmt.Sprintf("127.0.0.1:%d", freePort(t))
@@ -128,7 +172,7 @@ func startACMEServer(t *testing.T, dir string, port int) (directory string, trus
 	names.Run()
 	t.Cleanup(names.Shutdown)
 	orders := db.NewMemoryStore()
-	authority := ca.New(quiet, orders, "", "ecdsa", 0, 1, map[string]ca.Profile{"default": {Description: "for tests"}})
+	authority := ca.New(quiet, orders, "", "ecdsa", 0, 1, map[string]ca.Profile{"default": {Description: "for tests", ValidityPeriod: seconds}})
 	front := wfe.New(quiet, orders, va.New(quiet, 0, port, true, resolver, orders), authority, []string{"acme.example"}, true, false, 1, 1)
 	srv := httptest.NewTLSServer(front.Handler())
 	t.Cleanup(srv.Close)
