@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -9,6 +10,7 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"fmt"
+	"math/big"
 	"strings"
 	"time"
 )
@@ -47,16 +49,29 @@ func (k *keys) settings() (string, error) {
 
 // mint makes a token with an identifier of its own.
 func (k *keys) mint(id string) string {
+	return sign(k.private, `{"alg":"ES256","typ":"JWT","kid":"bench"}`, fmt.Sprintf(`{"sub":"bench","exp":%d,"jti":%q}`, time.Now().Add(time.Hour).Unix(), id))
+}
+
+// sign makes a bearer token with ES256 or RS256, as the key is.
+func sign(private crypto.Signer, header, claims string) string {
 	part := base64.RawURLEncoding.EncodeToString
-	text := part([]byte(`{"alg":"ES256","typ":"JWT","kid":"bench"}`)) + "." +
-		part(fmt.Appendf(nil, `{"sub":"bench","exp":%d,"jti":%q}`, time.Now().Add(time.Hour).Unix(), id))
+	text := part([]byte(header)) + "." + part([]byte(claims))
 	sum := sha256.Sum256([]byte(text))
-	r, s, err := ecdsa.Sign(rand.Reader, k.private, sum[:])
-	if err != nil {
-		panic(err) // a fresh P-256 key and a hash of the right size
+	var signature []byte
+	var err error
+	switch key := private.(type) {
+	case *ecdsa.PrivateKey:
+		var r, s *big.Int
+		if r, s, err = ecdsa.Sign(rand.Reader, key, sum[:]); err == nil {
+			signature = make([]byte, 64)
+			r.FillBytes(signature[:32])
+			s.FillBytes(signature[32:])
+		}
+	default:
+		signature, err = private.Sign(rand.Reader, sum[:], crypto.SHA256)
 	}
-	var raw [64]byte
-	r.FillBytes(raw[:32])
-	s.FillBytes(raw[32:])
-	return "Bearer " + text + "." + part(raw[:])
+	if err != nil {
+		panic(err) // a fresh key and a hash of the right size
+	}
+	return "Bearer " + text + "." + part(signature)
 }
