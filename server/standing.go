@@ -98,10 +98,13 @@ func (b *judgedBody) judge() error {
 	return err
 }
 
-// ended is the refusal for what a holder says.
+// ended is the refusal for what a holder says. That it cannot say now is not that something has ended.
 func ended(err error) error {
-	_, refused := errors.AsType[*auth.Refusal](err)
-	if refused || errors.Is(err, auth.ErrRevoked) || errors.Is(err, auth.ErrNoRecord) || errors.Is(err, auth.ErrUnknownUser) {
+	refusal, refused := errors.AsType[*auth.Refusal](err)
+	switch {
+	case refused && (refusal.Status == http.StatusTooManyRequests || refusal.Status >= 500):
+		return asError(err)
+	case refused, errors.Is(err, auth.ErrRevoked), errors.Is(err, auth.ErrNoRecord), errors.Is(err, auth.ErrUnknownUser):
 		return errEnded
 	}
 	return err

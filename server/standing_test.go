@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -272,4 +273,21 @@ func TestFeedThatClaimsOneTime(t *testing.T) {
 		ts.do("DELETE", "/_sessions/"+session[1], "")
 	}
 	f.mustBreak()
+}
+
+// TestEnded: what cannot be judged now has not ended, and is told so.
+func TestEnded(t *testing.T) {
+	t.Parallel()
+	other := errors.New("the disk is gone")
+	for err, want := range map[error]int{
+		auth.ErrRevoked: 401, auth.ErrNoRecord: 401, auth.ErrUnknownUser: 401, &auth.Refusal{Status: 400}: 401, &auth.Refusal{Status: 403}: 401,
+		&auth.Refusal{Status: 429}: 429, &auth.Refusal{Status: 503}: 503,
+	} {
+		if got, ok := ended(err).(*Error); !ok || got.Status != want {
+			t.Errorf("%v: %v, want %d", err, got, want)
+		}
+	}
+	if ended(other) != other {
+		t.Error("an error of the server's own is a refusal")
+	}
 }
