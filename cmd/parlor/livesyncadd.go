@@ -269,8 +269,8 @@ func (p *program) vaultOf(d *newDevice, found *foundVault, server string) (lives
 	case !found.used:
 		return livesync.NewVault(found.database, livesync.VaultPassphrase()), nil
 	}
-	fmt.Fprintf(p.stderr, "the vault %s has devices or documents already, and this device needs its passphrase. If no device was ever set up, revoke\n"+
-		"them with 'parlor token', and the vault gets a new passphrase\n", found.database)
+	fmt.Fprintf(p.stderr, "the vault %s has devices or documents already: this device needs the passphrase that was printed for the first of them.\n"+
+		"Should that one never have synced, revoke what 'parlor token list' shows of the vault, and it gets a new passphrase\n", found.database)
 	passphrase, err := p.known(vaultPassphraseEnv, "Passphrase of the vault "+found.database)
 	if err != nil {
 		return livesync.Vault{}, fmt.Errorf("%w; or take it from an earlier Setup URI with -from", err)
