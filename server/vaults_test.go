@@ -566,6 +566,11 @@ func TestQuotas(t *testing.T) {
 	if _, text := ts.as(ann, "PUT", "/ann-b/doc", large); !strings.Contains(text, `"error":"insufficient_storage"`) {
 		t.Errorf("the answer is %s", text)
 	}
+	full := ts.send(ann, "PUT", "/ann-b/doc", large, "Origin", "capacitor://localhost")
+	full.Body.Close()
+	if got := full.Header.Get("Access-Control-Allow-Origin"); full.StatusCode != 507 || got != "capacitor://localhost" {
+		t.Errorf("%s, for the origin %q: Obsidian would show \"Failed to fetch\"", full.Status, got)
+	}
 	res := ts.send(ann, "HEAD", "/ann-a/doc", "")
 	res.Body.Close()
 	rev := strings.Trim(res.Header.Get("Etag"), `"`)
