@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -9,6 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/go-jose/go-jose/v4"
 
 	"github.com/parlordb/parlor/auth/authtest"
 )
@@ -68,6 +71,19 @@ func TestKeysComeAndGo(t *testing.T) {
 	clock.Advance(31 * time.Second)
 	s.expect("another new key", idToken(t, p, nil), "kc.1")
 	s.expect("a key that was replaced", second, unauthorized)
+}
+
+// TestKeyNamedLikeADevices: a provider may name its keys as it likes.
+func TestKeyNamedLikeADevices(t *testing.T) {
+	t.Parallel()
+	signer := authtest.NewSigner(t, "ES256", "dev_1")
+	public, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: signer.Public(), KeyID: signer.Kid, Algorithm: "ES256", Use: "sig"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := run(t, time.Now, runSettings(t)+"[jwt_issuer:kc]\nissuer = https://id.example\naudience = api\nunknown_users = allow\njwks = "+string(public)+"\n")
+	token := signer.Token(t, map[string]any{"kid": "dev_1"}, map[string]any{"iss": "https://id.example", "aud": "api", "sub": "1", "exp": 4102444800})
+	s.expect("its token", bearing(token), "kc.1")
 }
 
 // TestKeysRotateUnderLoad: nobody with a good token is refused meanwhile, and the provider is asked once for each new key.

@@ -73,7 +73,7 @@ func (w *wiring) assemble(f *inForce) []auth.Method {
 		cookie = w.sessions
 	}
 	return methodList(f.methods,
-		auth.First("jwt", w.tokens.Bearer(), f.devices, f.outside.issuers, f.bearer),
+		auth.First("jwt", w.tokens.Bearer(), f.outside.issuers, f.devices, f.bearer),
 		cookie, f.proxy, f.oauth,
 		auth.First("default", w.tokens.Basic(), auth.NewBasic(w.checker)),
 	)
