@@ -175,10 +175,14 @@ func newSettings(snap *config.Snapshot, on SignOn, version string) (*settings, e
 	return set, nil
 }
 
+// headerVersion is the CouchDB version in the Server header, by which clients choose what to do: the first of 3.5, so that none takes this server for one with
+// the faults of a later release.
+const headerVersion = "3.5.0"
+
 // serverHeader is the Server header: a CouchDB version, which clients look for, then Parlor's.
 func serverHeader(snap *config.Snapshot, version string) []string {
 	if snap.Bool(true, "server_header_versions", "chttpd", "httpd") {
-		return []string{"CouchDB/" + couchVersion + " (Parlor/" + version + ")"}
+		return []string{"CouchDB/" + headerVersion + " (Parlor/" + version + ")"}
 	}
 	return []string{"CouchDB"}
 }
