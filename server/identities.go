@@ -71,7 +71,7 @@ func (u *Users) ServerAdmin(name string) bool {
 	return ok
 }
 
-// Link implements oidc.Directory. It is refused for server admins, and where the document's identities cannot be read.
+// Link implements oidc.Directory. It is refused for server admins, for a second subject of an issuer, and where the document's identities cannot be read.
 func (u *Users) Link(ctx context.Context, name string, id auth.ForeignIdentity) error {
 	if err := u.linkable(name, id); err != nil {
 		return err
@@ -123,6 +123,9 @@ func (u *Users) link(db *store.DB, name string, id auth.ForeignIdentity) (*store
 	}
 	if slices.Contains(list, id) {
 		return nil, nil
+	}
+	if slices.ContainsFunc(list, func(other auth.ForeignIdentity) bool { return other.Issuer == id.Issuer }) {
+		return nil, refusedIdentity("This account is linked to somebody else of the provider.")
 	}
 	if len(list) >= maxIdentities {
 		return nil, refusedIdentity("This account has too many identities.")

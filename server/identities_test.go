@@ -103,7 +103,7 @@ func TestLink(t *testing.T) {
 	var racing sync.WaitGroup
 	for i := range 8 {
 		racing.Go(func() {
-			if err := ts.s.users.Link(t.Context(), "ann", auth.ForeignIdentity{Issuer: "https://idp.example", Subject: fmt.Sprint(i % 4)}); err != nil {
+			if err := ts.s.users.Link(t.Context(), "ann", auth.ForeignIdentity{Issuer: fmt.Sprintf("https://idp%d.example", i%4), Subject: "1"}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -113,19 +113,47 @@ func TestLink(t *testing.T) {
 	if user, err := ts.s.users.User(t.Context(), "ann"); err != nil || len(user.Identities) != 4 || user.Roles[0] != "staff" || !strings.Contains(before, "Annie") {
 		t.Errorf("%v %v: %s", user, err, before)
 	}
-	if err := ts.s.users.Link(t.Context(), "ann", id); err != nil {
+	if err := ts.s.users.Link(t.Context(), "ann", auth.ForeignIdentity{Issuer: "https://idp0.example", Subject: "1"}); err != nil {
 		t.Error(err)
 	}
 	if after := ts.do("GET", userAnn, ""); after != before {
 		t.Errorf("linking again wrote %s over %s", after, before)
 	}
+	if err := ts.s.users.Link(t.Context(), "ann", auth.ForeignIdentity{Issuer: "https://idp0.example", Subject: "2"}); !errors.As(err, &refusal) {
+		t.Errorf("somebody else of the provider: %v", err)
+	}
 	for i := 4; i < maxIdentities; i++ {
-		if err := ts.s.users.Link(t.Context(), "ann", auth.ForeignIdentity{Issuer: "https://idp.example", Subject: fmt.Sprint(i)}); err != nil {
+		if err := ts.s.users.Link(t.Context(), "ann", auth.ForeignIdentity{Issuer: fmt.Sprintf("https://idp%d.example", i), Subject: "1"}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := ts.s.users.Link(t.Context(), "ann", auth.ForeignIdentity{Issuer: "https://idp.example", Subject: "more"}); !errors.As(err, &refusal) {
+	if err := ts.s.users.Link(t.Context(), "ann", auth.ForeignIdentity{Issuer: "https://one-more.example", Subject: "1"}); !errors.As(err, &refusal) {
 		t.Errorf("one too many: %v", err)
+	}
+}
+
+// TestLinksOfOneName: of two people at a provider who come with one name at once, one becomes the user.
+func TestLinksOfOneName(t *testing.T) {
+	t.Parallel()
+	ts := newTestServer(t)
+	ts.do("PUT", "/_users", "")
+	ts.do("PUT", userAnn, `{"type":"user","name":"ann","roles":[]}`)
+	results := make([]error, 8)
+	var racing sync.WaitGroup
+	for i := range results {
+		racing.Go(func() {
+			results[i] = ts.s.users.Link(t.Context(), "ann", auth.ForeignIdentity{Issuer: "https://idp.example", Subject: fmt.Sprint(i)})
+		})
+	}
+	racing.Wait()
+	won := 0
+	for _, err := range results {
+		if err == nil {
+			won++
+		}
+	}
+	if user, err := ts.s.users.User(t.Context(), "ann"); err != nil || won != 1 || len(user.Identities) != 1 {
+		t.Errorf("%d are linked: %+v, %v", won, user, err)
 	}
 }
 

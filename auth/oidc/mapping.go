@@ -58,7 +58,8 @@ type Directory interface {
 	auth.Users
 	// ServerAdmin reports whether a name is in [admins]: such a name is never given to anyone from outside.
 	ServerAdmin(name string) bool
-	// Link adds id to the identities of an existing user. auth.ErrUnknownUser when there is none; no error when it is linked already.
+	// Link adds id to the identities of an existing user. auth.ErrUnknownUser when there is none; no error when it is linked already; an *auth.Refusal when
+	// the user is linked to another subject of that issuer: of two people who come at once, one is linked.
 	Link(ctx context.Context, name string, id auth.ForeignIdentity) error
 	// Register makes a user who has no password and is linked to id. It fails with ErrUserExists, or with an *auth.Refusal for a name that cannot be one.
 	Register(ctx context.Context, name string, id auth.ForeignIdentity) error

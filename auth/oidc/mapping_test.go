@@ -389,6 +389,11 @@ func TestRolesAreNotShared(t *testing.T) {
 	}
 }
 
+func isRefusal(err error) bool {
+	_, ok := errors.AsType[*auth.Refusal](err)
+	return ok
+}
+
 // TestMemoryIsADirectory holds it against the contracts of auth.Users and Directory.
 func TestMemoryIsADirectory(t *testing.T) {
 	t.Parallel()
@@ -396,7 +401,7 @@ func TestMemoryIsADirectory(t *testing.T) {
 	authtest.TestUsers(t, authtest.UsersCase{
 		Users: m, Put: func(_ *testing.T, u auth.User) { m.Put(u) }, Delete: func(_ *testing.T, name string) { m.Delete(name) },
 	})
-	a, b := auth.ForeignIdentity{Issuer: "i", Subject: "a"}, auth.ForeignIdentity{Issuer: "i", Subject: "b"}
+	a, b := auth.ForeignIdentity{Issuer: "i", Subject: "a"}, auth.ForeignIdentity{Issuer: "j", Subject: "b"}
 	if err := m.Link(t.Context(), "anna", a); !errors.Is(err, auth.ErrUnknownUser) {
 		t.Errorf("a link to nobody: %v", err)
 	}
@@ -411,6 +416,9 @@ func TestMemoryIsADirectory(t *testing.T) {
 		if err := m.Link(t.Context(), "anna", b); err != nil {
 			t.Error(err)
 		}
+	}
+	if err := m.Link(t.Context(), "anna", auth.ForeignIdentity{Issuer: "i", Subject: "b"}); !isRefusal(err) {
+		t.Errorf("somebody else of an issuer: %v", err)
 	}
 	if u, err := m.User(t.Context(), "anna"); err != nil || !slices.Equal(u.Identities, []auth.ForeignIdentity{a, b}) || len(before.Identities) != 1 {
 		t.Errorf("%+v, %v; before %+v", u, err, before)

@@ -30,6 +30,9 @@ func (m *Memory) Link(ctx context.Context, name string, id auth.ForeignIdentity)
 	if err != nil || slices.Contains(u.Identities, id) {
 		return err
 	}
+	if slices.ContainsFunc(u.Identities, func(other auth.ForeignIdentity) bool { return other.Issuer == id.Issuer }) {
+		return forbidden("This account is linked to somebody else of the provider.")
+	}
 	linked := *u
 	linked.Identities = append(slices.Clone(u.Identities), id)
 	m.Put(linked)
