@@ -12,12 +12,12 @@ func Garbage(n int64) http.Handler {
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Content-Length", strconv.FormatInt(n, 10))
 		chunk := bytes.Repeat([]byte("garbage\n"), 4096)
-		for n > 0 {
-			part := chunk[:min(n, int64(len(chunk)))]
+		for left := n; left > 0; {
+			part := chunk[:min(left, int64(len(chunk)))]
 			if _, err := w.Write(part); err != nil {
 				return // the client has seen enough
 			}
-			n -= int64(len(part))
+			left -= int64(len(part))
 		}
 	})
 }
