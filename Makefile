@@ -20,7 +20,7 @@ fmt: ## format all Go files
 
 .PHONY: test
 test: cc chromium $(NODE_PACKAGES) vet fuzz ## install what the tests need and run all of them
-	$(GO) test -race -count=1 ./...
+	$(GO) test -race -count=1 -timeout 30m ./...
 	$(GO) test -count=1 -run '^TestManySessions$$' ./server
 
 .PHONY: vet
