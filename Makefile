@@ -44,11 +44,11 @@ fuzz: ## run each fuzz target for FUZZTIME (10s)
 		printf "%s\n%s\n" "fuzz $$1" "$$out"; exit $$status'
 
 .PHONY: bench-quick
-bench-quick: wrk ## measure beside a bare net/http server, in some two minutes
+bench-quick: wrk ## measure beside a bare net/http server, under two minutes
 	$(GO) run ./bench
 
 .PHONY: bench-sessions
-bench-sessions: wrk ## measure the look-up of 100,000 sessions
+bench-sessions: wrk ## measure first uses of tokens, and the look-up of 100,000 sessions
 	$(GO) run ./bench -sessions 100000
 
 # The race detector needs a C compiler.

@@ -11,7 +11,7 @@
 // measures, their ratio. What wrk cannot do (bulk writes, long answers, new databases, a new token for each request)
 // is measured by a plain Go client. Beside the rates stands what a request costs Parlor in time of processor, which depends less on what else the machine does.
 //
-// With -sessions it measures something else: how long it takes to find one of so many sessions, and what they cost in memory.
+// With -sessions it measures something else: what the first use of a token costs, how long it takes to find one of so many sessions, and what they cost in memory.
 //
 // The servers, wrk and the client share the machine's cores, so the figures say how the two compare, not what a
 // machine can serve. Nothing here is a test: no figure fails a build.
@@ -51,7 +51,7 @@ func main() {
 	seconds := flag.Float64("seconds", 2, "length of one run of wrk")
 	flag.IntVar(&o.documents, "documents", 200_000, "documents for _bulk_docs and _changes, a multiple of 1000")
 	flag.IntVar(&o.databases, "databases", 4000, "databases to create")
-	flag.IntVar(&o.sessions, "sessions", 0, "measure the look-up of so many sessions, and nothing else")
+	flag.IntVar(&o.sessions, "sessions", 0, "measure first uses of tokens and the look-up of so many sessions, and nothing else")
 	flag.Parse()
 	o.length = time.Duration(*seconds * float64(time.Second))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -137,13 +137,16 @@ func (b *bench) measure(ctx context.Context) error {
 		return err
 	}
 	b.t.memory("idle", idle, 40)
-	if b.sessions > 0 {
-		return b.manySessions(ctx)
+	if b.sessions == 0 {
+		return b.all(ctx)
 	}
-	return b.all(ctx)
+	if err := b.firstUse(ctx); err != nil {
+		return err
+	}
+	return b.manySessions(ctx)
 }
 
-// all measures everything but many sessions, in an order that leaves memory to the last.
+// all measures everything but first uses and many sessions, in an order that leaves memory to the last.
 func (b *bench) all(ctx context.Context) error {
 	more, err := b.c.remembered(ctx, b.keys)
 	if err != nil {
@@ -153,9 +156,6 @@ func (b *bench) all(ctx context.Context) error {
 		return err
 	}
 	if err := b.stateless(ctx); err != nil {
-		return err
-	}
-	if err := b.firstUse(ctx); err != nil {
 		return err
 	}
 	for _, m := range []func(context.Context, options, *table) error{b.c.bulk, b.c.changes, b.c.create} {
