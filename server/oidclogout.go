@@ -2,7 +2,6 @@ package server
 
 import (
 	"cmp"
-	"errors"
 	"net/http"
 	"strings"
 
@@ -48,19 +47,6 @@ func origin(url string) string {
 	scheme, rest, _ := strings.Cut(url, "://")
 	host, _, _ := strings.Cut(rest, "/")
 	return scheme + "://" + host
-}
-
-// endOwnSession ends the session that the request came with, if any, and has the browser forget its cookie.
-func (s *Server) endOwnSession(r *request) error {
-	r.w.Header().Del("Set-Cookie") // a renewal must not outlive the session
-	if id, ok := strings.CutPrefix(r.who.Credential, sessionCredential); ok && r.who.Method == "cookie" {
-		if err := r.set.sessions.End(r.Context(), id); err != nil && !errors.Is(err, auth.ErrNoRecord) {
-			return err
-		}
-		s.audit(r, "session ended", "user", r.who.Name, "session", id)
-	}
-	r.w.Header().Add("Set-Cookie", r.set.sessions.Clear("", r.publicScheme() == "https"))
-	return nil
 }
 
 // postBackchannelLogout ends the sessions that a provider says have ended there (Back-Channel Logout 1.0 §2.5). Whatever is wrong with

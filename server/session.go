@@ -336,16 +336,26 @@ func loginJSON(r *request, data []byte) (map[string]string, error) {
 	return form, err
 }
 
-// deleteSession ends the session, and has the browser forget its cookie. It succeeds whether or not there was one.
+// deleteSession ends the caller's session. It succeeds whether or not there was one.
 func (s *Server) deleteSession(r *request) error {
+	if err := s.endOwnSession(r); err != nil {
+		return err
+	}
+	return s.redirected(r, "next", http.StatusOK, []byte(`{"ok":true}`))
+}
+
+// endOwnSession ends the session that a request came with, if any, and has the browser forget its cookie, renewed or not.
+func (s *Server) endOwnSession(r *request) error {
 	if r.who.Method == "cookie" {
+		more := []any{"user", r.who.Name}
 		if id, kept := strings.CutPrefix(r.who.Credential, sessionCredential); kept && r.set.sessions != nil {
 			if err := r.set.sessions.End(r.Context(), id); err != nil && !errors.Is(err, auth.ErrNoRecord) {
 				return err
 			}
+			more = append(more, "session", id)
 		}
-		s.audit(r, "session ended", "user", r.who.Name)
+		s.audit(r, "session ended", more...)
 	}
 	s.clearCookie(r)
-	return s.redirected(r, "next", http.StatusOK, []byte(`{"ok":true}`))
+	return nil
 }

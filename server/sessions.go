@@ -153,13 +153,20 @@ func (s *Server) deleteSessions(r *request) error {
 	if err != nil {
 		return err
 	}
-	s.logins.dropOf(user)
-	ended, err := sessions.EndWhere(r.Context(), user, nil)
+	ended, err := s.endSessionsOf(r, sessions, user)
 	if err != nil {
 		return err
 	}
-	s.audit(r, "sessions ended", "user", user, "sessions", ended)
 	return r.send(http.StatusOK, append(strconv.AppendInt([]byte(`{"ok":true,"ended":`), int64(ended), 10), '}'))
+}
+
+// endSessionsOf ends all sessions of a user, who need not exist, and the logins that an app has not fetched yet. It returns how many sessions there were.
+func (s *Server) endSessionsOf(r *request, sessions *auth.Sessions, user string) (ended int, err error) {
+	s.logins.dropOf(user)
+	if ended, err = sessions.EndWhere(r.Context(), user, nil); err == nil {
+		s.audit(r, "sessions ended", "user", user, "sessions", ended)
+	}
+	return ended, err
 }
 
 // named is whose for what takes something away, so that the user must be named.

@@ -97,11 +97,8 @@ func (s *Server) gatewayEnd(r *request, secret, user string) error {
 
 // gatewayEndUserSessions ends all of a user's, who need not exist.
 func (s *Server) gatewayEndUserSessions(r *request) error {
-	s.logins.dropOf(r.args[0])
-	ended, err := r.set.sessions.EndWhere(r.Context(), r.args[0], nil)
-	if err != nil {
+	if _, err := s.endSessionsOf(r, r.set.sessions, r.args[0]); err != nil {
 		return err
 	}
-	s.audit(r, "sessions ended", "user", r.args[0], "ended", ended)
 	return r.empty(http.StatusOK)
 }
