@@ -182,7 +182,8 @@ func (s *Server) atCost(r *request, step func(ctx context.Context) (*oidc.Outcom
 	return out, err
 }
 
-// enabled refuses a user whom the directory holds as disabled.
+// enabled refuses a user whom the directory holds as disabled. One whom it does not hold, for whom somebody else vouches, is not. That the directory cannot say is
+// an error as well.
 func (s *Server) enabled(ctx context.Context, name string) error {
 	user, err := s.users.User(ctx, name)
 	switch {

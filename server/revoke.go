@@ -77,19 +77,10 @@ func (s *Server) enabledHolder(present holder) holder {
 	return func(ctx context.Context) (auth.Identity, error) {
 		who, err := present(ctx)
 		if err == nil {
-			err = s.notDisabled(ctx, who.Name)
+			err = s.enabled(ctx, who.Name)
 		}
 		return who, err
 	}
-}
-
-// notDisabled fails with auth.ErrRevoked for a user whom the directory holds as disabled.
-func (s *Server) notDisabled(ctx context.Context, name string) error {
-	user, err := s.users.User(ctx, name)
-	if err == nil && user.Disabled {
-		return auth.ErrRevoked
-	}
-	return nil
 }
 
 // foreignHolder is that of a name which a token, a proxy or a provider vouches for. It need not be in the directory; but where a provider's is, it ends with
