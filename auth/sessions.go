@@ -66,8 +66,9 @@ type Session struct {
 	Method    string     `json:"method"`             // what the session was traded for: "default", "jwt", "oidc", "proxy", …
 	Provider  string     `json:"provider,omitempty"` // the issuer's or provider's name in the settings, "" for none
 	Source    string     `json:"source,omitempty"`   // what vouched for the user: the Provider, or the name of the key of a "jwt" without one; "" for nothing
-	Subject   string     `json:"subject,omitempty"`  // the provider's sub, for its logout; "" for none
-	SID       string     `json:"sid,omitempty"`      // the provider's own session id (claim sid), for its logout; "" for none
+	Issuer    string     `json:"issuer,omitempty"`   // with Subject, who it is at the Provider: the iss and sub that it signed; "" for none
+	Subject   string     `json:"subject,omitempty"`
+	SID       string     `json:"sid,omitempty"` // the provider's own session id (claim sid), for its logout; "" for none
 	Created   time.Time  `json:"created"`
 	LastUsed  time.Time  `json:"last_used"`        // to the minute
 	Expires   time.Time  `json:"expires"`          // slides with use
@@ -83,6 +84,7 @@ type NewSession struct {
 	Who          Identity
 	User         *User  // of a Local session: the entry whose password was checked, so that one which changes meanwhile ends the session; nil: the present one
 	Source       string // of a session that another is made of: the other's; "": Who's
+	Issuer       string // with Subject, who it is at the Provider
 	Subject, SID string
 	Address      netip.Addr
 	UserAgent    string        // cut after 256 bytes

@@ -41,7 +41,7 @@ func (s *Sessions) Create(ctx context.Context, n NewSession) (secret string, mad
 func (s *Sessions) newSession(ctx context.Context, c *sessionSettings, n *NewSession) (*storedSession, error) {
 	now := c.Now().UTC()
 	v := &storedSession{Renewed: now, Fixed: n.OneTime || n.TTL != 0, Session: Session{
-		User: n.Who.Name, Scope: n.Who.Scope, Local: n.Who.Local, Method: n.Who.Method, Provider: n.Who.Provider, Subject: n.Subject, SID: n.SID,
+		User: n.Who.Name, Scope: n.Who.Scope, Local: n.Who.Local, Method: n.Who.Method, Provider: n.Who.Provider, Issuer: n.Issuer, Subject: n.Subject, SID: n.SID,
 		Created: now, LastUsed: now.Truncate(time.Second), Address: n.Address, UserAgent: cut(n.UserAgent, maxUserAgent), Label: n.Label, OneTime: n.OneTime,
 	}}
 	switch {

@@ -210,7 +210,7 @@ func (r *request) home() string {
 
 // sessionOf is the session of a login.
 func sessionOf(out *oidc.Outcome) auth.NewSession {
-	return auth.NewSession{Who: out.Who, Subject: out.Subject, SID: out.SID}
+	return auth.NewSession{Who: out.Who, Issuer: out.Issuer, Subject: out.Subject, SID: out.SID}
 }
 
 // stillProvider is a holder for a login: the settings must be those under which it was judged who logs in.

@@ -176,27 +176,28 @@ func (s *Server) trade(r *request, form map[string]string, token string) error {
 	}
 	n := auth.NewSession{Who: who}
 	if who.Provider != "" {
-		n.Subject, n.SID = loginOf(token)
+		n.Issuer, n.Subject, n.SID = loginOf(token)
 	}
 	return s.startOwnSession(r, form, n, present)
 }
 
-// loginOf reads from a token that has been verified which of its provider's logins it is from, so that a logout there ends the session (OpenID Connect
-// Back-Channel Logout §2.4).
-func loginOf(token string) (subject, sid string) {
+// loginOf reads from a token that has been verified who it speaks of, and which of the provider's logins it is from, so that a logout there ends the session
+// (OpenID Connect Back-Channel Logout §2.4).
+func loginOf(token string) (issuer, subject, sid string) {
 	_, rest, _ := strings.Cut(token, ".")
 	claims, _, _ := strings.Cut(rest, ".")
 	decoded, err := base64.RawURLEncoding.DecodeString(claims)
 	if err != nil {
-		return "", ""
+		return "", "", ""
 	}
 	object, err := checkJSON(decoded)
 	if err != nil || object[0] != '{' {
-		return "", ""
+		return "", "", ""
 	}
+	issuer, _ = text(objectMember(object, "iss"))
 	subject, _ = text(objectMember(object, "sub"))
 	sid, _ = text(objectMember(object, "sid"))
-	return subject, sid
+	return issuer, subject, sid
 }
 
 // startOwnSession makes a session and answers with its cookie, or with the id that serves once.

@@ -14,13 +14,13 @@ import (
 func TestTradedSession(t *testing.T) {
 	t.Parallel()
 	ts := withUsers(t)
-	claims := "eyJzdWIiOiI3Iiwic2lkIjoibG9naW4tMSJ9" // {"sub":"7","sid":"login-1"}
-	if subject, sid := loginOf("x." + claims + ".y"); subject != "7" || sid != "login-1" {
-		t.Errorf("got %q, %q", subject, sid)
+	claims := "eyJpc3MiOiJodHRwczovL3Byb3YuZXhhbXBsZSIsInN1YiI6IjciLCJzaWQiOiJsb2dpbi0xIn0" // {"iss":"https://prov.example","sub":"7","sid":"login-1"}
+	if issuer, subject, sid := loginOf("x." + claims + ".y"); issuer != "https://prov.example" || subject != "7" || sid != "login-1" {
+		t.Errorf("got %q, %q, %q", issuer, subject, sid)
 	}
 	for _, odd := range []string{"", "x", "x.y.z", "x." + claims[:len(claims)-3] + ".y", "x.WzFd.y", "..", "x.eyJzdWIiOjd9.y"} {
-		if subject, sid := loginOf(odd); subject != "" || sid != "" {
-			t.Errorf("%q: got %q, %q", odd, subject, sid)
+		if issuer, subject, sid := loginOf(odd); issuer != "" || subject != "" || sid != "" {
+			t.Errorf("%q: got %q, %q, %q", odd, issuer, subject, sid)
 		}
 	}
 	const vouched = `{"name":"eve","roles":["nurse"],"provider":"prov"}`

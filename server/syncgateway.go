@@ -284,10 +284,10 @@ func (s *Server) gatewaySession(r *request) (n auth.NewSession, present holder, 
 			err = ended(err)
 		}
 	}
-	n.Who.Method, n.Source, n.Subject, n.SID = held.Method, held.Source, held.Subject, held.SID
+	n.Who.Method, n.Source, n.Issuer, n.Subject, n.SID = held.Method, held.Source, held.Issuer, held.Subject, held.SID
 	if r.who.Method == "jwt" && r.who.Provider != "" {
 		token, _ := auth.Credentials(r.Header, "Bearer ")
-		n.Subject, n.SID = loginOf(token)
+		n.Issuer, n.Subject, n.SID = loginOf(token)
 	}
 	return n, present, err
 }

@@ -60,14 +60,9 @@ func (s *Server) endCredentialsOf(ctx context.Context, name string, events []str
 		s.logins.dropOf(name)
 	}
 	_, err = s.sessions.EndWhere(ctx, name, func(session *auth.Session) bool {
-		return disabled || password && session.Local || unlinked && session.Provider != "" && !isLinked(user, session.Subject)
+		return disabled || password && session.Local || unlinked && session.Provider != "" && !slices.Contains(user.Identities, auth.ForeignIdentity{Issuer: session.Issuer, Subject: session.Subject})
 	})
 	return err
-}
-
-// isLinked reports whether one of a user's identities at providers has a subject.
-func isLinked(user *auth.User, subject string) bool {
-	return slices.ContainsFunc(user.Identities, func(id auth.ForeignIdentity) bool { return id.Subject == subject })
 }
 
 // endAll ends all that lets a user in.

@@ -260,16 +260,22 @@ func TestLinkedUser(t *testing.T) {
 	if status, body := ts.as("", "POST", "/_tokens", `{}`, prov...); status != 201 {
 		t.Errorf("linked: %d %s", status, body)
 	}
-	_, secret, err := ts.session(auth.NewSession{Who: auth.Identity{Name: "ann", Roles: []string{"nurse"}, Method: "oidc", Provider: "prov"}, Subject: "7"})
+	_, secret, err := ts.session(auth.NewSession{Who: auth.Identity{Name: "ann", Roles: []string{"nurse"}, Method: "oidc", Provider: "prov"}, Issuer: "https://prov.example", Subject: "7"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	cookie := []string{"Cookie", "AuthSession=" + secret}
+	// Numbers that a provider gives its users are others' numbers elsewhere.
+	const elsewhere = `{"issuer":"https://elsewhere.example","subject":"7"}`
+	ts.do("PUT", ann, userNamed("ann", `,"identities":[{"issuer":"https://prov.example","subject":"7"},`+elsewhere+`],"_rev":"`+ts.revOf(ann)+`"`))
+	if !ts.is("ann", cookie...) {
+		t.Error("another link ends a session")
+	}
 	feed := ts.openBy(cookie...)
 	if status, body := ts.as("", "POST", "/_tokens", `{}`, cookie...); status != 201 {
 		t.Errorf("linked, by a session: %d %s", status, body)
 	}
-	ts.do("PUT", ann, userNamed("ann", `,"_rev":"`+ts.revOf(ann)+`"`))
+	ts.do("PUT", ann, userNamed("ann", `,"identities":[`+elsewhere+`],"_rev":"`+ts.revOf(ann)+`"`))
 	feed.mustBreak()
 	if ts.is("ann", cookie...) {
 		t.Error("a session outlives the link that it is from")

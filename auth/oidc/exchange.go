@@ -80,7 +80,7 @@ func (p *Provider) outcome(ctx context.Context, meta *Metadata, token *oauth2.To
 	}
 	who.Method, who.Provider, who.Expires = "oidc", p.o.Name, verified.Expires
 	return &Outcome{
-		Who: who, Subject: verified.Subject, SID: sid, IDToken: raw,
+		Who: who, Issuer: p.o.Issuer.o.Issuer, Subject: verified.Subject, SID: sid, IDToken: raw,
 		AccessToken: token.AccessToken, RefreshToken: token.RefreshToken, TokenType: token.Type(), ExpiresIn: expiresIn(token),
 	}, nil
 }

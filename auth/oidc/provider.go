@@ -122,6 +122,7 @@ func (p *Provider) SessionAllowed() bool { return !p.o.NoSession }
 // Outcome is a login that succeeded.
 type Outcome struct {
 	Who          auth.Identity // Method "oidc"
+	Issuer       string        // iss
 	Subject, SID string
 	IDToken      string
 	AccessToken  string
