@@ -68,12 +68,17 @@ func (r *request) flow() error {
 	return nil
 }
 
+// providerStep is flow for the steps at /_oidc/NAME, and returns the provider.
+func (r *request) providerStep() (*oidc.Provider, error) {
+	if err := r.flow(); err != nil {
+		return nil, err
+	}
+	return r.set.provider(r.args[0])
+}
+
 // getLogin sends a browser to a provider.
 func (s *Server) getLogin(r *request) error {
-	if err := r.flow(); err != nil {
-		return err
-	}
-	p, err := r.set.provider(r.args[0])
+	p, err := r.providerStep()
 	if err != nil {
 		return err
 	}
@@ -84,7 +89,7 @@ func (s *Server) getLogin(r *request) error {
 	if next != "" && r.param("return_to") != "" {
 		return badRequest("A login goes on to next or to return_to, not to both.")
 	}
-	callback, secure, err := r.callbackURL(p)
+	callback, secure, err := r.callbackURL(p, callbackPath(p))
 	if err != nil {
 		return err
 	}
@@ -99,16 +104,20 @@ func (s *Server) getLogin(r *request) error {
 	return r.redirect(to)
 }
 
-// callbackURL is where p sends browsers back to; secure says whether that goes over TLS.
-func (r *request) callbackURL(p *oidc.Provider) (callback string, secure bool, err error) {
-	if own := p.CallbackURL(); own != "" {
-		return own, strings.HasPrefix(own, "https:"), nil
+// callbackPath is where p sends browsers back to on this server.
+func callbackPath(p *oidc.Provider) string { return "/_oidc/" + url.PathEscape(p.Name()) + "/callback" }
+
+// callbackURL is the URL of that path, or the one that p's settings give in its place; secure says whether it goes over TLS.
+func (r *request) callbackURL(p *oidc.Provider, path string) (callback string, secure bool, err error) {
+	callback = p.CallbackURL()
+	if callback == "" {
+		public, err := r.publicURL()
+		if err != nil {
+			return "", false, err
+		}
+		callback = public + path
 	}
-	public, err := r.publicURL()
-	if err != nil {
-		return "", false, err
-	}
-	return public + "/_oidc/" + url.PathEscape(p.Name()) + "/callback", strings.HasPrefix(public, "https:"), nil
+	return callback, strings.HasPrefix(callback, "https:"), nil
 }
 
 // redirect sends a browser on.
@@ -129,14 +138,11 @@ func (s *Server) loginRefused(r *request, p *oidc.Provider, err error) error {
 
 // getCallback ends a login that getLogin began.
 func (s *Server) getCallback(r *request) error {
-	if err := r.flow(); err != nil {
-		return err
-	}
-	p, err := r.set.provider(r.args[0])
+	p, err := r.providerStep()
 	if err != nil {
 		return err
 	}
-	callback, secure, err := r.callbackURL(p)
+	callback, secure, err := r.callbackURL(p, callbackPath(p))
 	if err != nil {
 		return err
 	}

@@ -11,10 +11,7 @@ import (
 
 // getLogout ends the caller's session here, then at the provider (RP-Initiated Logout 1.0 §2), and sends the browser on.
 func (s *Server) getLogout(r *request) error {
-	if err := r.flow(); err != nil {
-		return err
-	}
-	p, err := r.set.provider(r.args[0])
+	p, err := r.providerStep()
 	if err != nil {
 		return err
 	}

@@ -93,16 +93,22 @@ func (s *Server) orphan(ctx context.Context, user string) error {
 		s.vaults.enter(name, v)
 		s.revocations.Recheck(auth.Match{Database: name})
 	}
-	return s.eachKept(func(k keptVault) error {
+	for k, err := range s.kept("") {
+		if err != nil {
+			return err
+		}
 		if !k.vault.concerns(user) {
-			return nil
+			continue
 		}
 		security, properties, err := k.vault.withoutUser(k.Security, user)
 		if err != nil {
 			return err
 		}
-		return s.store.AmendTrashed(ctx, k.Name, security, properties)
-	})
+		if err := s.store.AmendTrashed(ctx, k.Name, security, properties); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // withoutUser returns _security and properties of the vault when a user has gone.
@@ -161,16 +167,16 @@ func (s *Server) orphanStrangers(set *settings, everyone bool) error {
 		}
 	}
 	s.vaults.mu.Unlock()
-	if err := s.eachKept(func(k keptVault) error {
+	for k, err := range s.kept("") {
+		if err != nil {
+			return err
+		}
 		for user := range k.vault.Shares {
 			named[user] = named[user] || everyone
 		}
 		if k.vault.Owner != "" {
 			named[k.vault.Owner] = true
 		}
-		return nil
-	}); err != nil {
-		return err
 	}
 	for user := range maps.Keys(named) {
 		err := s.vaultsOf(user, func(_ *store.DB, sec *securityObject) error {

@@ -21,20 +21,13 @@ func (r *request) gatewayProvider() *oidc.Provider {
 	return r.set.providers[0]
 }
 
-// gatewayCallbackURL is where p sends browsers back to. The database's own path is in it, so that the login's cookie comes along.
-func (r *request) gatewayCallbackURL(p *oidc.Provider) (callback string, secure bool, err error) {
-	if own := p.CallbackURL(); own != "" {
-		return own, strings.HasPrefix(own, "https:"), nil
-	}
-	public, err := r.publicURL()
-	if err != nil {
-		return "", false, err
-	}
-	callback = public + r.gatewayPath() + "/_oidc_callback"
+// gatewayCallbackPath is where p sends browsers back to. The database's own path is in it, so that the login's cookie comes along.
+func (r *request) gatewayCallbackPath(p *oidc.Provider) string {
+	path := r.gatewayPath() + "/_oidc_callback"
 	if p != r.set.providers[0] {
-		callback += "?provider=" + url.QueryEscape(p.Name())
+		path += "?provider=" + url.QueryEscape(p.Name())
 	}
-	return callback, strings.HasPrefix(public, "https:"), nil
+	return path
 }
 
 // gatewayStart begins a login, and returns where to send the browser.
@@ -49,7 +42,7 @@ func (s *Server) gatewayStart(r *request) (to string, err error) {
 	if p == nil {
 		return "", gatewayError(http.StatusBadRequest, "OpenID Connect not configured for database "+r.segments[0])
 	}
-	callback, secure, err := r.gatewayCallbackURL(p)
+	callback, secure, err := r.callbackURL(p, r.gatewayCallbackPath(p))
 	if err != nil {
 		return "", err
 	}
@@ -101,7 +94,7 @@ func (s *Server) gatewayCallback(r *request) error {
 	case p == nil:
 		return gatewayError(http.StatusBadRequest, "Unable to identify provider for callback request")
 	}
-	callback, secure, err := r.gatewayCallbackURL(p)
+	callback, secure, err := r.callbackURL(p, r.gatewayCallbackPath(p))
 	if err != nil {
 		return err
 	}

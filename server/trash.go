@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"iter"
 	"time"
 
 	"github.com/parlordb/parlor/store"
@@ -42,29 +43,29 @@ func (set *settings) expiry(t *store.Trashed) time.Time {
 	return t.Discarded.Add(keep)
 }
 
-// eachKept calls fn for all kept copies of vaults, in the order of names, those whose time is over too.
-func (s *Server) eachKept(fn func(k keptVault) error) error {
-	for after := ""; ; {
-		page, err := s.store.Trashed(after, keptPage)
-		if err != nil {
-			return err
-		}
-		for _, t := range page {
-			v, err := parseVault(t.Properties)
+// kept yields all kept copies whose names come after a name, in the order of names, those whose time is over too. One that was no vault has an empty one.
+func (s *Server) kept(after string) iter.Seq2[keptVault, error] {
+	return func(yield func(keptVault, error) bool) {
+		for {
+			page, err := s.store.Trashed(after, keptPage)
 			if err != nil {
-				return err
+				yield(keptVault{}, err)
+				return
 			}
-			if v == nil {
-				v = new(vault)
+			for _, t := range page {
+				v, err := parseVault(t.Properties)
+				if v == nil {
+					v = new(vault)
+				}
+				if !yield(keptVault{t, v}, err) {
+					return
+				}
 			}
-			if err := fn(keptVault{t, v}); err != nil {
-				return err
+			if len(page) < keptPage {
+				return
 			}
+			after = page[len(page)-1].Name
 		}
-		if len(page) < keptPage {
-			return nil
-		}
-		after = page[len(page)-1].Name
 	}
 }
 
@@ -72,13 +73,19 @@ func (s *Server) eachKept(fn func(k keptVault) error) error {
 func (s *Server) expireVaults(ctx context.Context, set *settings) error {
 	s.vaults.change.Lock()
 	defer s.vaults.change.Unlock()
-	return s.eachKept(func(k keptVault) error {
+	for k, err := range s.kept("") {
+		if err != nil {
+			return err
+		}
 		if s.now().Before(set.expiry(&k.Trashed)) {
-			return nil
+			continue
 		}
 		s.log.Info("a deleted vault is no longer kept", "database", k.Name, "owner", k.vault.Owner, "deleted", k.Discarded, "bytes", k.Bytes)
-		return s.store.Expunge(ctx, k.Name)
-	})
+		if err := s.store.Expunge(ctx, k.Name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // expireNow is expireVaults in the background.

@@ -282,27 +282,18 @@ func (p *vaultPage) send(r *request) error {
 func (s *Server) getKept(r *request, user string, limit int) error {
 	p := vaultPage{limit: limit, body: []byte(`{"vaults":[`)}
 	now := s.now()
-	for after, full := r.param("after"), false; !full; {
-		page, err := s.store.Trashed(after, keptPage)
+	for k, err := range s.kept(r.param("after")) {
 		if err != nil {
 			return err
 		}
-		for _, t := range page {
-			v, err := parseVault(t.Properties)
-			if err != nil {
-				return err
-			}
-			if v == nil || t.Hollow || user != "" && v.Owner != user || !now.Before(r.set.expiry(&t)) {
-				continue
-			}
-			if !p.begin(t.Name) {
-				return p.send(r)
-			}
-			p.body = append(appendCopy(p.body, &keptVault{t, v}, r.set.expiry(&t)), '}')
+		expires := r.set.expiry(&k.Trashed)
+		if k.Properties == nil || k.Hollow || user != "" && k.vault.Owner != user || !now.Before(expires) {
+			continue
 		}
-		if full = len(page) < keptPage; !full {
-			after = page[len(page)-1].Name
+		if !p.begin(k.Name) {
+			break
 		}
+		p.body = append(appendCopy(p.body, &k, expires), '}')
 	}
 	return p.send(r)
 }

@@ -404,14 +404,13 @@ func (s *Server) prune(ctx context.Context, set *settings, owner string) error {
 		return nil
 	}
 	var copies []keptVault
-	err := s.eachKept(func(k keptVault) error {
+	for k, err := range s.kept("") {
+		if err != nil {
+			return err
+		}
 		if k.vault.Owner == owner {
 			copies = append(copies, k)
 		}
-		return nil
-	})
-	if err != nil {
-		return err
 	}
 	slices.SortFunc(copies, func(a, b keptVault) int {
 		return cmp.Or(b.Discarded.Compare(a.Discarded), strings.Compare(a.Name, b.Name))
