@@ -110,7 +110,7 @@ func (r *request) corsPolicy(origin string) *corsPolicy {
 func (s *Server) cors(r *request) *corsPolicy {
 	h := r.w.Header()
 	origin := r.Header.Get("Origin")
-	if r.set.cors.enabled || origin != "" && len(r.set.cors.own) > 0 {
+	if r.set.cors.enabled || len(r.set.cors.own) > 0 {
 		h.Add("Vary", "Origin")
 	}
 	if origin == "" {
