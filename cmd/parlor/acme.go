@@ -68,27 +68,8 @@ func newACME(s *config.Snapshot, data string) (*autocert.Manager, error) {
 	return m, nil
 }
 
-// listenACME listens for TLS with certificates from m, wherever the world can come in: on port 443 of all addresses unless [parlor_acme] bind_address and
-// [ssl] port say otherwise. The provider of certificates looks for its proof at the same door (TLS-ALPN-01, RFC 8737).
-func listenACME(ctx context.Context, s *config.Snapshot, m *autocert.Manager) (net.Listener, error) {
-	o := m.TLSConfig()
-	var err error
-	if o.MinVersion, o.MaxVersion, err = tlsVersions(s.String("", "tls_versions", "ssl")); err != nil {
-		return nil, err
-	}
-	o.NextProtos = []string{"http/1.1", acme.ALPNProto}
-	port, err := number(s, 443, 0, 65535, "port", "ssl")
-	if err != nil {
-		return nil, err
-	}
-	l, err := listen(ctx, s, acmeHost(s), port, "[parlor_acme] bind_address and [ssl] port")
-	if err != nil {
-		return nil, err
-	}
-	return tls.NewListener(l, o), nil
-}
-
-func acmeHost(s *config.Snapshot) string { return s.String("any", "bind_address", "parlor_acme") }
+// acmeHost is where TLS and the door beside it are listened for unless [ssl] bind_address says otherwise.
+const acmeHost = "any"
 
 // acmeHelp is said when there is no certificate yet.
 const acmeHelp = "is public_url's name this machine's in DNS, and does port 443 of that name lead to this server?"
@@ -113,14 +94,18 @@ func announceTLS(ctx context.Context, s *config.Snapshot, m *autocert.Manager, s
 }
 
 func openACMEDoor(ctx context.Context, s *config.Snapshot, m *autocert.Manager, secure net.Addr, log *slog.Logger) (*acmeDoor, error) {
-	d := &acmeDoor{}
-	ctx, d.cancel = context.WithCancel(ctx)
 	port, err := number(s, 80, 0, 65535, "http_port", "parlor_acme")
 	if err != nil {
 		return nil, err
 	}
+	public, err := url.Parse(s.String("", "public_url", "parlor"))
+	if err != nil {
+		return nil, err
+	}
+	d := &acmeDoor{}
+	ctx, d.cancel = context.WithCancel(ctx)
 	if port > 0 {
-		l, err := listen(ctx, s, acmeHost(s), port, "[parlor_acme] http_port")
+		l, err := listen(ctx, s, s.String(acmeHost, "bind_address", "ssl"), port, "[parlor_acme] http_port")
 		if err != nil {
 			log.Warn("plain HTTP is not sent on to HTTPS", "error", err)
 		} else {
@@ -129,11 +114,7 @@ func openACMEDoor(ctx context.Context, s *config.Snapshot, m *autocert.Manager, 
 			d.wait.Go(func() { d.server.Serve(l) })
 		}
 	}
-	u, err := url.Parse(s.String("", "public_url", "parlor"))
-	if err != nil {
-		return nil, err
-	}
-	d.wait.Go(func() { obtain(ctx, secure, u.Hostname(), log) })
+	d.wait.Go(func() { obtain(ctx, secure, public.Hostname(), log) })
 	return d, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -45,7 +46,7 @@ func TestACMESettings(t *testing.T) {
 	}
 }
 
-// acmeSite is a program that obtains its certificates for acmeHost from a real ACME server, which asks for the proof on the program's own port.
+// acmeSite is a program that obtains its certificates for acmeName from a real ACME server, which asks for the proof on the program's own port.
 type acmeSite struct {
 	dir     string
 	port    int
@@ -68,8 +69,8 @@ iterations = 10
 tls = acme
 [ssl]
 port = %d
-[parlor_acme]
 bind_address = 127.0.0.1
+[parlor_acme]
 http_port = 0
 email = admin@sync.example.org
 directory = %s
@@ -187,13 +188,17 @@ func startACMEServer(t *testing.T, dir string, port int, seconds uint64) (direct
 	return srv.URL + wfe.DirectoryPath, trusted
 }
 
-// freePort is a port of the loopback that nobody listens on.
+// freePort is a port of the loopback that nobody listens on. It is none of those that systems give out by themselves, lest another process is given it before it
+// is used.
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		port := 10_000 + rand.IntN(20_000)
+		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			l.Close()
+			return port
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatal("no port is free")
+	return 0
 }

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"syscall"
 
+	"golang.org/x/crypto/acme"
 	"golang.org/x/crypto/acme/autocert"
 
 	"github.com/parlordb/parlor/config"
@@ -26,12 +27,7 @@ func listenAll(ctx context.Context, s *config.Snapshot, m *autocert.Manager, log
 	if err != nil {
 		return nil, err
 	}
-	var secure net.Listener
-	if m != nil {
-		secure, err = listenACME(ctx, s, m)
-	} else {
-		secure, err = listenTLS(ctx, s, log)
-	}
+	secure, err := listenTLS(ctx, s, m, log)
 	switch {
 	case err != nil:
 		plain.Close()
@@ -58,38 +54,50 @@ func listenMain(ctx context.Context, s *config.Snapshot) (net.Listener, error) {
 	return listen(ctx, s, bindAddress(s), port, "-addr, or [chttpd] bind_address and port,")
 }
 
-// listenTLS listens where [ssl] says; nil when it is not enabled.
-func listenTLS(ctx context.Context, s *config.Snapshot, log *slog.Logger) (net.Listener, error) {
-	if !s.Bool(false, "enable", "ssl") {
+// listenTLS listens where [ssl] says; nil when it is not enabled and there is no m. With m, which [parlor] tls asks for, that is wherever the world can come in
+// unless [ssl] says otherwise: the provider of certificates looks for its proof at the same door (TLS-ALPN-01, RFC 8737).
+func listenTLS(ctx context.Context, s *config.Snapshot, m *autocert.Manager, log *slog.Logger) (net.Listener, error) {
+	host, usual := bindAddress(s), 6984
+	switch {
+	case m != nil:
+		host, usual = acmeHost, 443
+	case !s.Bool(false, "enable", "ssl"):
 		return nil, nil
 	}
-	port, err := number(s, 6984, 0, 65535, "port", "ssl")
+	port, err := number(s, int64(usual), 0, 65535, "port", "ssl")
 	if err != nil {
 		return nil, err
 	}
-	o, err := tlsConfig(s, log)
+	o, err := tlsConfig(s, m, log)
 	if err != nil {
 		return nil, err
 	}
-	l, err := listen(ctx, s, s.String(bindAddress(s), "bind_address", "ssl"), port, "[ssl] bind_address and port")
+	l, err := listen(ctx, s, s.String(host, "bind_address", "ssl"), port, "[ssl] bind_address and port")
 	if err != nil {
 		return nil, err
 	}
 	return tls.NewListener(l, o), nil
 }
 
-// tlsConfig reads [ssl] (spec §12.4). Certificates of clients let a connection through or not; they are nobody's sign-on.
-func tlsConfig(s *config.Snapshot, log *slog.Logger) (*tls.Config, error) {
+// tlsConfig reads [ssl] (spec §12.4); the certificates are m's unless it is nil. Certificates of clients let a connection through or not; they are nobody's
+// sign-on.
+func tlsConfig(s *config.Snapshot, m *autocert.Manager, log *slog.Logger) (*tls.Config, error) {
 	for _, key := range []string{"password", "verify_fun"} {
 		if _, ok := s.Get("ssl", key); ok {
 			return nil, fmt.Errorf("[ssl] %s cannot be used: keep the key file unencrypted and readable by the server alone, and let cacert_file name who is trusted", key)
 		}
 	}
-	cert, err := openCertificate(s.String("", "cert_file", "ssl"), s.String("", "key_file", "ssl"), log)
-	if err != nil {
-		return nil, err
+	o := &tls.Config{NextProtos: []string{"http/1.1"}}
+	if m != nil {
+		o.GetCertificate, o.NextProtos = m.GetCertificate, append(o.NextProtos, acme.ALPNProto)
+	} else {
+		files, err := openCertificate(s.String("", "cert_file", "ssl"), s.String("", "key_file", "ssl"), log)
+		if err != nil {
+			return nil, err
+		}
+		o.GetCertificate = files.get
 	}
-	o := &tls.Config{GetCertificate: cert.get, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
+	var err error
 	if o.MinVersion, o.MaxVersion, err = tlsVersions(s.String("", "tls_versions", "ssl")); err != nil {
 		return nil, err
 	}

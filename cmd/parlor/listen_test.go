@@ -65,15 +65,15 @@ func TestTLS(t *testing.T) {
 	settings := func(rest string) string {
 		return fmt.Sprintf("[ssl]\nenable = true\nport = 0\ncert_file = %s\n%s\n", filepath.Join(dir, "cert.pem"), rest)
 	}
-	if l, err := listenTLS(t.Context(), snapshot(t, "[ssl]\nenable = yes\n"), slog.New(slog.DiscardHandler)); l != nil || err != nil {
+	if l, err := listenTLS(t.Context(), snapshot(t, "[ssl]\nenable = yes\n"), nil, slog.New(slog.DiscardHandler)); l != nil || err != nil {
 		t.Errorf("not enabled: %v, %v", l, err)
 	}
 	for _, text := range []string{settings(""), settings("key_file = none.pem"), settings("key_file = " + filepath.Join(dir, "cert.pem"))} {
-		if _, err := listenTLS(t.Context(), snapshot(t, text), slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "[ssl] cert_file and key_file") {
+		if _, err := listenTLS(t.Context(), snapshot(t, text), nil, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "[ssl] cert_file and key_file") {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
-	l, err := listenTLS(t.Context(), snapshot(t, settings("key_file = "+filepath.Join(dir, "key.pem"))), slog.New(slog.DiscardHandler))
+	l, err := listenTLS(t.Context(), snapshot(t, settings("key_file = "+filepath.Join(dir, "key.pem"))), nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
