@@ -27,6 +27,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
+	"github.com/parlordb/parlor/test/node"
 	"github.com/parlordb/parlor/test/program"
 )
 
@@ -48,8 +49,12 @@ type world struct {
 
 func TestLogin(t *testing.T) {
 	t.Parallel()
-	chromium := needPrograms(t)
-	install(t)
+	node.Need(t, "node")
+	node.Need(t, "npm")
+	chromium := node.Need(t, "chromium", "chromium-browser", "google-chrome")
+	if err := node.Install(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	bin, err := program.Build(t.Context(), t.TempDir(), program.Race)
 	if err != nil {
 		t.Fatal(err)
@@ -205,47 +210,6 @@ func (w *world) testLogout(t *testing.T) {
 		if strings.Contains(body, `"user":"`+name+`.anna"`) {
 			t.Errorf("a session of %s is left: %s", name, body)
 		}
-	}
-}
-
-// needPrograms returns Chromium's path. It skips the test when a program is not installed. In CI that is a failure: a test that is always skipped tests nothing.
-func needPrograms(t *testing.T) (chromium string) {
-	t.Helper()
-	missing := func(name string) {
-		if os.Getenv("CI") != "" {
-			t.Fatalf("CI is set and %s is not installed", name)
-		}
-		t.Skipf("%s is not installed; make test installs it", name)
-	}
-	for _, name := range []string{"node", "npm"} {
-		if _, err := exec.LookPath(name); err != nil {
-			missing(name)
-		}
-	}
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if path, err := exec.LookPath(name); err == nil {
-			return path
-		}
-	}
-	missing("chromium")
-	return ""
-}
-
-// install runs npm ci when node_modules is not what package-lock.json says.
-func install(t *testing.T) {
-	t.Helper()
-	lock, err := os.Stat("package-lock.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	// npm writes this file last.
-	done, err := os.Stat(filepath.Join("node_modules", ".package-lock.json"))
-	if err == nil && !done.ModTime().Before(lock.ModTime()) {
-		return
-	}
-	cmd := exec.CommandContext(t.Context(), "npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("npm ci: %v\n%s", err, out)
 	}
 }
 

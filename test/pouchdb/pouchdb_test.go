@@ -25,6 +25,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/parlordb/parlor/test/node"
 	"github.com/parlordb/parlor/test/program"
 )
 
@@ -32,8 +33,11 @@ const adminPassword = "correct horse battery staple"
 
 func TestClients(t *testing.T) {
 	t.Parallel()
-	needNode(t)
-	install(t)
+	node.Need(t, "node")
+	node.Need(t, "npm")
+	if err := node.Install(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	bin, err := program.Build(t.Context(), t.TempDir(), program.Race)
 	if err != nil {
 		t.Fatal(err)
@@ -47,37 +51,6 @@ func TestClients(t *testing.T) {
 			t.Parallel()
 			run(t, bin, script)
 		})
-	}
-}
-
-// needNode skips the test when Node is not installed. In CI that is a failure: a test that is always skipped tests nothing.
-func needNode(t *testing.T) {
-	t.Helper()
-	for _, name := range []string{"node", "npm"} {
-		if _, err := exec.LookPath(name); err != nil {
-			if os.Getenv("CI") != "" {
-				t.Fatalf("CI is set and %s is not installed: %v", name, err)
-			}
-			t.Skipf("%s is not installed: %v", name, err)
-		}
-	}
-}
-
-// install runs npm ci when node_modules is not what package-lock.json says.
-func install(t *testing.T) {
-	t.Helper()
-	lock, err := os.Stat("package-lock.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	// npm writes this file last.
-	done, err := os.Stat(filepath.Join("node_modules", ".package-lock.json"))
-	if err == nil && !done.ModTime().Before(lock.ModTime()) {
-		return
-	}
-	cmd := exec.CommandContext(t.Context(), "npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("npm ci: %v\n%s", err, out)
 	}
 }
 
