@@ -36,6 +36,17 @@ func (f *flags) server() serverFlags {
 	}
 }
 
+// asking parses the arguments of a command that asks a server, of which least to most are no flags. It returns a client of the server and those arguments.
+func (p *program) asking(f *flags, args []string, least, most int) (*client, []string, error) {
+	at := f.server()
+	rest, err := f.parse(args, least, most)
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err := p.client(at)
+	return c, rest, err
+}
+
 // client returns a client of the server that the flags or, without flags, PARLOR_URL name.
 func (p *program) client(f serverFlags) (*client, error) {
 	raw := *f.url

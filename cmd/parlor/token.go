@@ -94,12 +94,7 @@ func (p *program) tokenAdd(ctx context.Context, args []string) error {
 func (p *program) tokenList(ctx context.Context, args []string) error {
 	f := newFlags("token list", "[NAME]", `Prints tokens and device keys, a line each with tabs between: id, user, password or key, what it may do, databases (* for all), when it ends,
 when it was last used, label. What is not known is -.`)
-	at := f.server()
-	args, err := f.parse(args, 0, 1)
-	if err != nil {
-		return err
-	}
-	c, err := p.client(at)
+	c, args, err := p.asking(f, args, 0, 1)
 	if err != nil {
 		return err
 	}

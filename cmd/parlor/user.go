@@ -47,16 +47,11 @@ func (p *program) userAdd(ctx context.Context, args []string) error {
 	f := newFlags("user add", "NAME", "Makes a user.")
 	var roles list
 	f.Var(&roles, "role", "a role of the user; may be given several times")
-	at := f.server()
-	args, err := f.parse(args, 1, 1)
+	c, args, err := p.asking(f, args, 1, 1)
 	if err != nil {
 		return err
 	}
 	name := args[0]
-	c, err := p.client(at)
-	if err != nil {
-		return err
-	}
 	secret, err := p.secret("Password of " + printable(name))
 	if err != nil {
 		return err
@@ -107,11 +102,7 @@ func (p *program) userPasswd(ctx context.Context, args []string) error {
 
 // namedUser reads the arguments of a command about one user, and the user's document from the server.
 func (p *program) namedUser(ctx context.Context, f *flags, args []string) (c *client, name string, doc jsontext.Value, err error) {
-	at := f.server()
-	if args, err = f.parse(args, 1, 1); err != nil {
-		return nil, "", nil, err
-	}
-	if c, err = p.client(at); err != nil {
+	if c, args, err = p.asking(f, args, 1, 1); err != nil {
 		return nil, "", nil, err
 	}
 	doc, err = c.userDoc(ctx, args[0])
@@ -167,11 +158,7 @@ const userPage = 1000
 
 func (p *program) userList(ctx context.Context, args []string) error {
 	f := newFlags("user list", "", "Prints the users, a line each: the name, a tab, the roles with commas between.")
-	at := f.server()
-	if _, err := f.parse(args, 0, 0); err != nil {
-		return err
-	}
-	c, err := p.client(at)
+	c, _, err := p.asking(f, args, 0, 0)
 	if err != nil {
 		return err
 	}

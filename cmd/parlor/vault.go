@@ -53,11 +53,7 @@ func (p *program) vaultList(ctx context.Context, args []string) error {
 With -deleted the copies of deleted vaults: the name, the owner, the bytes, since when and until when they are kept.`)
 	deleted := f.Bool("deleted", false, "deleted vaults whose copies are kept")
 	user := f.String("user", "", "only those of this user, or shared with this user")
-	at := f.server()
-	if _, err := f.parse(args, 0, 0); err != nil {
-		return err
-	}
-	c, err := p.client(at)
+	c, _, err := p.asking(f, args, 0, 0)
 	if err != nil {
 		return err
 	}
@@ -146,12 +142,7 @@ func (p *program) vaultUnshare(ctx context.Context, args []string) error {
 
 // changeShare reads the arguments of a command about a vault and a user, and has the share at path changed.
 func (p *program) changeShare(ctx context.Context, f *flags, args []string, change func(c *client, path, vault, user string) error) error {
-	at := f.server()
-	args, err := f.parse(args, 2, 2)
-	if err != nil {
-		return err
-	}
-	c, err := p.client(at)
+	c, args, err := p.asking(f, args, 2, 2)
 	if err != nil {
 		return err
 	}
@@ -160,9 +151,19 @@ func (p *program) changeShare(ctx context.Context, f *flags, args []string, chan
 
 // noVault says what to do about a vault that is not there.
 func noVault(name string, err error) error {
+	return unlessMissing(err, "there is no vault %s; 'parlor vault list' shows which there are", name)
+}
+
+// noCopy says what to do about a copy that is not there.
+func noCopy(name string, err error) error {
+	return unlessMissing(err, "no copy of %s is kept; 'parlor vault list -deleted' shows of which there are some", name)
+}
+
+// unlessMissing is err, or what the format says of a name when err is that the server has none.
+func unlessMissing(err error, format, name string) error {
 	var answer *answerError
 	if errors.As(err, &answer) && answer.Status == http.StatusNotFound {
-		return fmt.Errorf("there is no vault %s; 'parlor vault list' shows which there are", printable(name))
+		return fmt.Errorf(format, printable(name))
 	}
 	return err
 }
@@ -171,12 +172,7 @@ func (p *program) vaultRemove(ctx context.Context, args []string) error {
 	f := newFlags("vault rm", "VAULT", `Deletes a vault. A copy of it is kept for as many days as [parlor_vaults] undelete_days says; 'parlor vault undelete' brings it back.
 With -copy the kept copy of a vault that was deleted before is removed, for good.`)
 	kept := f.Bool("copy", false, "remove the kept copy of a deleted vault, for good")
-	at := f.server()
-	args, err := f.parse(args, 1, 1)
-	if err != nil {
-		return err
-	}
-	c, err := p.client(at)
+	c, args, err := p.asking(f, args, 1, 1)
 	if err != nil {
 		return err
 	}
@@ -199,23 +195,10 @@ With -copy the kept copy of a vault that was deleted before is removed, for good
 	return nil
 }
 
-func noCopy(name string, err error) error {
-	var answer *answerError
-	if errors.As(err, &answer) && answer.Status == http.StatusNotFound {
-		return fmt.Errorf("no copy of %s is kept; 'parlor vault list -deleted' shows of which there are some", printable(name))
-	}
-	return err
-}
-
 func (p *program) vaultUndelete(ctx context.Context, args []string) error {
 	f := newFlags("vault undelete", "VAULT", "Brings a deleted vault back, with its documents, shares and _security. Its devices sync with it again.")
 	as := f.String("as", "", "another `name` for it, such as when there is a vault of the old name again")
-	at := f.server()
-	args, err := f.parse(args, 1, 1)
-	if err != nil {
-		return err
-	}
-	c, err := p.client(at)
+	c, args, err := p.asking(f, args, 1, 1)
 	if err != nil {
 		return err
 	}
