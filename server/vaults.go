@@ -359,8 +359,8 @@ func (s *Server) measure(owner string) error {
 	return nil
 }
 
-// removeDatabase deletes a database. A vault is kept for as long as [parlor_vaults] undelete_days says. An empty vault does not take the place of
-// a copy that holds something: a rebuild that failed is often tried again.
+// removeDatabase deletes a database. A vault is kept for as long as [parlor_vaults] undelete_days says, unless the copy of its name that is kept already is the
+// better one: that one gets the _security and shares of what is deleted.
 func (s *Server) removeDatabase(r *request) error {
 	ctx, name := r.Context(), r.db.Name()
 	if r.sec.vault == nil {
@@ -379,7 +379,7 @@ func (s *Server) removeDatabase(r *request) error {
 	kept, err := s.keptVault(r.set, name)
 	switch {
 	case err != nil:
-	case kept.vault != nil && !kept.Hollow && info.DocCount == 0 && kept.vault.Owner == sec.vault.Owner:
+	case kept.vault != nil && kept.vault.Owner == sec.vault.Owner && s.isFailedRebuild(&info, &kept):
 		if err = s.store.AmendTrashed(ctx, name, sec.raw, sec.properties); err == nil {
 			err = s.store.Delete(ctx, name)
 		}
@@ -395,6 +395,18 @@ func (s *Server) removeDatabase(r *request) error {
 		s.vaults.leave(name, user)
 	}
 	return s.prune(ctx, r.set, sec.vault.Owner)
+}
+
+// rebuildTime is within what time a rebuild that failed is tried again. What is older has been in use.
+const rebuildTime = 24 * time.Hour
+
+// isFailedRebuild reports whether a vault is what a rebuild has left that came to nothing, while the kept copy of its name is what there was before. LiveSync
+// deletes a vault, makes it again, writes its version document and then pushes the notes; whoever sees that fail tries again, which deletes what is there: often
+// that document alone, or some of the notes. The copy with all of them is not to give way to it. But a vault that has been in use for longer is what its owner
+// had last, so it does take the place of a larger copy.
+func (s *Server) isFailedRebuild(vault *store.Info, kept *keptVault) bool {
+	young := s.now().Sub(vault.Created) < rebuildTime
+	return !kept.Hollow && (vault.DocCount == 0 || young && vault.DocCount < kept.DocCount)
 }
 
 // prune keeps no more of an owner's deleted vaults than he may have vaults, the newest first: they are not to be a way around the quotas.

@@ -349,6 +349,64 @@ func TestRebuild(t *testing.T) {
 	}
 }
 
+// TestRebuildThatFailed: what a rebuild has written before it failed does not take the place of the copy that is to be brought back, but what was in use
+// since does, and what is larger.
+func TestRebuildThatFailed(t *testing.T) {
+	t.Parallel()
+	fill := func(ts *testServer, docs ...string) {
+		for _, id := range docs {
+			ts.steps(step{ann, "PUT", "/ann-notes/" + id, `{}`, 201})
+		}
+	}
+	for _, c := range []struct {
+		name  string
+		after []string // the documents of the second vault
+		age   time.Duration
+		older bool // whether the first vault's copy is the one that is kept
+	}{
+		{"empty", nil, 48 * time.Hour, true},
+		{"young and smaller", []string{"obsydian_livesync_version"}, 23 * time.Hour, true},
+		{"made in the future", []string{"obsydian_livesync_version"}, -time.Hour, true},
+		{"young and as large", []string{"a", "b", "c"}, 0, false},
+		{"young and larger", []string{"a", "b", "c", "d"}, 0, false},
+		{"a day old and smaller", []string{"a", "b"}, 25 * time.Hour, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			ts := newTestServer(t)
+			var passed atomic.Int64
+			ts.s.now = func() time.Time { return time.Now().Add(time.Duration(passed.Load())) }
+			ts.do("PUT", "/_users", "")
+			ts.addUser("ann")
+			ts.addUser("bob")
+			ts.steps(step{ann, "PUT", "/ann-notes", "", 201})
+			fill(ts, "note1", "note2", "note3")
+			ts.steps(step{ann, "DELETE", "/ann-notes", "", 200}, step{ann, "PUT", "/ann-notes", "", 201})
+			fill(ts, c.after...)
+			passed.Store(int64(c.age))
+			first, second := 200, 404
+			if !c.older {
+				first, second = 404, 200
+			}
+			ts.steps(
+				step{ann, "PUT", "/ann-notes/_vault", `{"shares":{"bob":"write"}}`, 200},
+				step{ann, "PUT", "/ann-notes/_security", `{"members":{"names":["ann","carl"]}}`, 200},
+				step{ann, "DELETE", "/ann-notes", "", 200},
+				// The rights are those of the vault that was deleted last, whichever is kept.
+				step{bob, "PUT", "/ann-notes", "", 401},
+				step{ann, "POST", "/_vaults/ann-notes", `{"action":"undelete"}`, 201},
+				step{bob, "GET", "/ann-notes/note1", "", first},
+			)
+			if _, text := ts.as(ann, "GET", "/ann-notes/_security", ""); strings.TrimSpace(text) != `{"members":{"names":["ann","carl"]}}` {
+				t.Errorf("_security of what came back: %s", text)
+			}
+			for _, id := range c.after {
+				ts.steps(step{bob, "GET", "/ann-notes/" + id, "", second})
+			}
+		})
+	}
+}
+
 func TestListOfVaults(t *testing.T) {
 	t.Parallel()
 	ts := newTestServer(t)
