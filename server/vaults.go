@@ -409,7 +409,8 @@ func (s *Server) isFailedRebuild(vault *store.Info, kept *keptVault) bool {
 	return !kept.Hollow && (vault.DocCount == 0 || young && vault.DocCount < kept.DocCount)
 }
 
-// prune keeps no more of an owner's deleted vaults than he may have vaults, the newest first: they are not to be a way around the quotas.
+// prune keeps no more of an owner's deleted vaults than he may have vaults and bytes, the newest first: they are not to be a way around the quotas. The newest
+// stays however large it is, so that a rebuild can be undone.
 func (s *Server) prune(ctx context.Context, set *settings, owner string) error {
 	limits := &set.vaults
 	if owner == "" || limits.maxVaults == 0 && limits.maxBytes == 0 {
@@ -427,11 +428,11 @@ func (s *Server) prune(ctx context.Context, set *settings, owner string) error {
 	slices.SortFunc(copies, func(a, b keptVault) int {
 		return cmp.Or(b.Discarded.Compare(a.Discarded), strings.Compare(a.Name, b.Name))
 	})
-	var bytes int64
-	for i, k := range copies {
-		bytes += int64(k.Bytes)
-		over := limits.maxVaults > 0 && i >= limits.maxVaults || limits.maxBytes > 0 && bytes > limits.maxBytes
-		if i == 0 || !over {
+	count, bytes := 0, int64(0) // of those that stay
+	for _, k := range copies {
+		over := limits.maxVaults > 0 && count == limits.maxVaults || limits.maxBytes > 0 && bytes+int64(k.Bytes) > limits.maxBytes
+		if count == 0 || !over {
+			count, bytes = count+1, bytes+int64(k.Bytes)
 			continue
 		}
 		if err := s.store.Expunge(ctx, k.Name); err != nil && !errors.Is(err, store.ErrNoDatabase) {

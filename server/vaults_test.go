@@ -640,18 +640,32 @@ func TestQuotas(t *testing.T) {
 	)
 }
 
-// TestKeptCopiesAreBounded: deleting and making vaults is no way around the quotas.
+// TestKeptCopiesAreBounded: deleting and making vaults is no way around the quotas; but of the older copies go only those for which there is no room.
 func TestKeptCopiesAreBounded(t *testing.T) {
 	t.Parallel()
-	ts := newTestServer(t, "[parlor_vaults]", "max_bytes = 10000")
-	ts.do("PUT", "/_users", "")
-	ts.addUser("ann")
-	large := `{"data":"` + strings.Repeat("x", 6000) + `"}`
-	for _, name := range []string{"ann-a", "ann-b", "ann-c"} {
-		ts.steps(step{ann, "PUT", "/" + name, "", 201}, step{ann, "PUT", "/" + name + "/doc", large, 201}, step{ann, "DELETE", "/" + name, "", 200})
-	}
-	if got := vaultList(t, ts, ann, "/_vaults?deleted=true"); got != "ann-c, " {
-		t.Errorf("kept are %q", got)
+	for _, c := range []struct {
+		setting string
+		sizes   []int // of the vaults that are deleted, the oldest first: ann-0, ann-1, …
+		want    string
+	}{
+		{"max_bytes = 10000", []int{6000, 6000, 6000}, "ann-2, "},
+		{"max_bytes = 10000", []int{2000, 7000, 5000}, "ann-0, ann-2, "},
+		{"max_vaults = 2", []int{1, 1, 1}, "ann-1, ann-2, "},
+	} {
+		ts := newTestServer(t, "[parlor_vaults]", c.setting)
+		ts.do("PUT", "/_users", "")
+		ts.addUser("ann")
+		for i, size := range c.sizes {
+			name := fmt.Sprintf("/ann-%d", i)
+			ts.steps(
+				step{ann, "PUT", name, "", 201},
+				step{ann, "PUT", name + "/doc", `{"data":"` + strings.Repeat("x", size) + `"}`, 201},
+				step{ann, "DELETE", name, "", 200},
+			)
+		}
+		if got := vaultList(t, ts, ann, "/_vaults?deleted=true"); got != c.want {
+			t.Errorf("with %s, of vaults of %v bytes %q are kept, want %q", c.setting, c.sizes, got, c.want)
+		}
 	}
 }
 
