@@ -18,7 +18,7 @@ type perUserSettings struct {
 	enabled   bool
 	deleteDBs bool
 	prefix    string
-	padded    bool // every byte is two hex digits; CouchDB writes one below 16, so that some names collide
+	padded    bool // every byte is two hex digits; CouchDB writes one below 16
 }
 
 func newPerUser(snap *config.Snapshot) (p perUserSettings, err error) {
@@ -47,6 +47,11 @@ func (p perUserSettings) database(user string) string {
 	return string(name)
 }
 
+// ambiguous reports whether the digits of a user's name can be those of another: where a byte is written with one digit. All other names are told apart.
+func (p perUserSettings) ambiguous(user string) bool {
+	return !p.padded && strings.ContainsFunc(user, func(c rune) bool { return c < 16 })
+}
+
 // write stores r's documents. Of _users, the end of what let users in, the audit trail and the users' own databases follow before the request is answered.
 func (s *Server) write(r *request, writes []store.Write, check store.Check) ([]store.Result, error) {
 	if r.db.Name() != usersDatabase {
@@ -54,6 +59,9 @@ func (s *Server) write(r *request, writes []store.Write, check store.Check) ([]s
 			return nil, err
 		}
 		return r.db.Write(r.Context(), writes, check)
+	}
+	if r.set.perUser.enabled {
+		check = s.withPerUser(r.set.perUser, check)
 	}
 	events := userEvents{}
 	results, err := r.db.Write(r.Context(), writes, events.over(check))
@@ -80,6 +88,36 @@ func (s *Server) write(r *request, writes []store.Write, check store.Check) ([]s
 		}
 	}
 	return results, nil
+}
+
+// withPerUser returns check with a further rule: nobody is made whose database would not be his alone.
+func (s *Server) withPerUser(p perUserSettings, check store.Check) store.Check {
+	return func(ctx context.Context, old, doc *store.Doc) error {
+		if check != nil {
+			if err := check(ctx, old, doc); err != nil {
+				return err
+			}
+		}
+		user, isUser := strings.CutPrefix(doc.ID, userPrefix)
+		if !isUser || doc.Deleted || old != nil && !old.Deleted {
+			return nil
+		}
+		return s.perUserAlone(p, user)
+	}
+}
+
+// perUserAlone fails with an *Error for a user whose database would not be his alone: another's name may have the same digits, or what is there belongs to
+// somebody else.
+func (s *Server) perUserAlone(p perUserSettings, user string) error {
+	if p.ambiguous(user) {
+		return forbidden("A user's name has no control characters here: the user's database could be another user's.")
+	}
+	name := p.database(user)
+	_, sec, err := s.vaultNamed(name)
+	if err == nil && sec != nil && sec.vault.Owner != user {
+		err = forbidden("The database that would be this user's, " + name + ", is a vault of somebody else.")
+	}
+	return err
 }
 
 // settleAllUsers does for every user what write does for one: for the time when [couch_peruser] was off.
@@ -124,17 +162,29 @@ func (s *Server) settleRegistered(ctx context.Context, name string) error {
 	return s.settleUser(ctx, set, db, name)
 }
 
-// settleUser gives a user his database, or takes it away when he has gone.
+// settleUser gives a user his database, or takes it away when he has gone. One that is not his alone is left as it is.
 func (s *Server) settleUser(ctx context.Context, set *settings, users *store.DB, user string) error {
 	name := set.perUser.database(user)
 	if err := checkDatabaseName(name); err != nil {
 		s.log.Warn("a user's name is too long for a database", "user", user)
 		return nil
 	}
+	// What is found to be nobody's vault stays so until this is done.
+	s.vaults.change.Lock()
+	defer s.vaults.change.Unlock()
 	_, err := users.Doc(userPrefix + user)
 	gone := errors.Is(err, store.ErrDeleted) || errors.Is(err, store.ErrNotFound)
 	if err != nil && !gone {
 		return err
+	}
+	if err := s.perUserAlone(set.perUser, user); err != nil {
+		if _, refused := errors.AsType[*Error](err); !refused {
+			return err
+		}
+		if !gone {
+			s.log.Warn("a user has no database of his own", "user", user, "reason", err)
+		}
+		return nil
 	}
 	if gone && set.perUser.deleteDBs {
 		err := s.store.Delete(ctx, name)
