@@ -60,8 +60,9 @@ type PasswordOptions struct {
 	CacheSize int           // how many passwords are remembered; 0: 10,000
 	CacheIdle time.Duration // for how long one that is not used is; 0: 10 minutes
 
-	// Upgrade is called after a password has verified against a hash that Policy calls outdated, once for each slow verification, by the
-	// goroutine of the request; it should do its work quickly or elsewhere. The password is not to be kept. nil: nothing is upgraded.
+	// Upgrade is called after a password, with the second factor where there is one, has let a user in against a hash that Policy calls outdated, by the
+	// goroutine of the request; it should do its work quickly or elsewhere. It may drop the work: while the password is remembered and the hash stays
+	// as it is, it is called again after an hour, otherwise at the next sign-on. The password is not to be kept. nil: nothing is upgraded.
 	// Server admins from the configuration are not passed to it.
 	Upgrade func(ctx context.Context, u *User, password string)
 
@@ -102,8 +103,10 @@ type passwordSettings struct {
 	cache *otter.Cache[credentialKey, *remembered] // nil: none
 }
 
+// remembered is a password that verified. Its times are in Unix seconds.
 type remembered struct {
-	lastUsed atomic.Int64 // Unix seconds
+	lastUsed atomic.Int64
+	upgraded atomic.Int64 // when Upgrade was called last; 0: never
 }
 
 // flightKey keeps those apart who are under different policies, or at different addresses, which are locked out each for itself.
@@ -246,6 +249,7 @@ func (p *Passwords) verify(ctx context.Context, s *passwordSettings, name, pass 
 	if u.Disabled {
 		return nil, disabled()
 	}
+	s.upgrade(ctx, &a)
 	return u, nil
 }
 
@@ -291,13 +295,7 @@ func (p *Passwords) hashOnce(ctx context.Context, s *passwordSettings, a *attemp
 		}
 		p.mu.Unlock()
 		if !underWay {
-			if err := p.lead(ctx, key, f, a); err != nil {
-				return err
-			}
-			if u := a.user; s.Upgrade != nil && u != nil && !u.Admin && !u.TOTP && !u.Disabled && s.Policy.Outdated(a.stored) {
-				s.Upgrade(ctx, u, a.pass)
-			}
-			return nil
+			return p.lead(ctx, key, f, a)
 		}
 		select {
 		case <-ctx.Done():
@@ -409,6 +407,31 @@ func (s *passwordSettings) remember(key credentialKey) {
 	e := new(remembered)
 	e.lastUsed.Store(s.Now().Unix())
 	s.cache.Set(key, e)
+}
+
+// upgradeAgain is how long a remembered password waits for the next Upgrade: the one before may have been dropped, or have failed.
+const upgradeAgain = time.Hour
+
+// upgrade has the hash of a password that has let its user in made anew, if it is outdated.
+func (s *passwordSettings) upgrade(ctx context.Context, a *attempt) {
+	if s.Upgrade == nil || a.user.Admin || !s.Policy.Outdated(a.stored) {
+		return
+	}
+	if s.cache != nil {
+		if e, ok := s.cache.GetIfPresent(a.key); ok && !e.upgradeDue(s.Now().Unix()) {
+			return
+		}
+	}
+	s.Upgrade(ctx, a.user, a.pass)
+}
+
+// upgradeDue reports whether it is time for an Upgrade, to one of those who ask at the same time.
+func (e *remembered) upgradeDue(now int64) bool {
+	last := e.upgraded.Load()
+	if last != 0 && now-last < int64(upgradeAgain/time.Second) {
+		return false
+	}
+	return e.upgraded.CompareAndSwap(last, now)
 }
 
 // keyedDigest is an HMAC with the memory that it needs, reused from one request to the next.

@@ -13,7 +13,7 @@ import (
 	"github.com/parlordb/parlor/auth/password"
 )
 
-// slowRounds counts hashes by the Upgrade hook, which runs once for each slow verification of an outdated hash.
+// slowRounds counts hashes by the Upgrade hook, which runs once for each slow verification of an outdated hash, and then no sooner than after an hour.
 func slowRounds(o *auth.PasswordOptions) *atomic.Int32 {
 	var n atomic.Int32
 	o.Policy.PRF = "sha512" // so that every hash here is outdated
@@ -164,6 +164,54 @@ func TestUpgrade(t *testing.T) {
 	p.Configure(auth.PasswordOptions{Policy: cheap, Upgrade: func(_ context.Context, u *auth.User, _ string) { t.Errorf("%s has a hash as configured", u.Name) }})
 	if _, err := p.Verify(t.Context(), "anna", "apple"); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestUpgradeAfterSecondFactor: a user who has one is upgraded when both have been given, whether or not the password was remembered before.
+func TestUpgradeAfterSecondFactor(t *testing.T) {
+	t.Parallel()
+	for _, noCache := range []bool{false, true} {
+		o := auth.PasswordOptions{Policy: cheap, NoCache: noCache}
+		upgrades := slowRounds(&o)
+		p := auth.NewPasswords(people(t), o)
+		sign := func(what, pass string, second error, want int32) {
+			t.Helper()
+			_, err := p.VerifyBoth(t.Context(), "totpy", pass, func(*auth.User) error { return second })
+			if (err == nil) != (second == nil && pass == "apple") {
+				t.Errorf("%s: %v", what, err)
+			}
+			if got := upgrades.Load(); got != want {
+				t.Errorf("%s: %d upgrades, want %d", what, got, want)
+			}
+		}
+		wrong := &auth.Refusal{Status: 401, Kind: "unauthorized", Reason: "wrong code"}
+		sign("a wrong code", "apple", wrong, 0)
+		sign("a wrong password", "pear", nil, 0)
+		sign("both right", "apple", nil, 1)
+		if !noCache {
+			sign("again", "apple", nil, 1)
+		}
+	}
+}
+
+// TestUpgradeIsTriedAgain: one that did not come about is asked for again, though the password stays remembered.
+func TestUpgradeIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	clock := authtest.NewClock()
+	o := auth.PasswordOptions{Policy: cheap, CacheIdle: 24 * time.Hour, Now: clock.Now}
+	upgrades := slowRounds(&o)
+	p := auth.NewPasswords(people(t), o)
+	for _, tt := range []struct {
+		later time.Duration
+		want  int32
+	}{{0, 1}, {59 * time.Minute, 1}, {time.Minute, 2}, {time.Minute, 2}, {time.Hour, 3}} {
+		clock.Advance(tt.later)
+		if _, err := p.Verify(t.Context(), "anna", "apple"); err != nil {
+			t.Error(err)
+		}
+		if got := upgrades.Load(); got != tt.want {
+			t.Errorf("%v later: %d upgrades, want %d", tt.later, got, tt.want)
+		}
 	}
 }
 
