@@ -77,12 +77,19 @@ func (s *Server) roomFor(r *request, more int64) error {
 	defer s.vaults.mu.Unlock()
 	u := s.vaults.usage[owner]
 	if u.bytes+more > limit {
-		return &Error{Status: 507, Kind: "insufficient_storage", Reason: "The vaults of the owner of this one hold " + strconv.FormatInt(u.bytes, 10) +
-			" bytes, and may hold " + strconv.FormatInt(limit, 10) + ". Delete something first."}
+		return overQuota(u.bytes, limit)
 	}
 	u.bytes += more
 	s.vaults.usage[owner] = u
 	return nil
+}
+
+// errOverQuota is the Cause of refusals for want of room in a quota: no fault of the server's, though their status says so.
+var errOverQuota = errors.New("the owner's quota is used up")
+
+func overQuota(held, limit int64) *Error {
+	return &Error{Status: 507, Kind: "insufficient_storage", Reason: "The vaults of the owner of this one hold " + strconv.FormatInt(held, 10) +
+		" bytes, and may hold " + strconv.FormatInt(limit, 10) + ". Delete something first.", Cause: errOverQuota}
 }
 
 const (
@@ -95,8 +102,7 @@ const (
 // roomForLocal is room for a _local document.
 func (s *Server) roomForLocal(r *request, id string, body []byte) error {
 	err := s.roomFor(r, int64(len(body)))
-	var full *Error
-	if !errors.As(err, &full) || full.Status != 507 || len(body) > checkpointBytes {
+	if !errors.Is(err, errOverQuota) || len(body) > checkpointBytes {
 		return err
 	}
 	if _, missing := r.db.Local(id); missing == nil {

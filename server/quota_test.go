@@ -1,9 +1,14 @@
 package server
 
 import (
+	"bytes"
 	"fmt"
+	"log/slog"
+	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"github.com/parlordb/parlor/store"
 )
 
 // TestQuotas: an owner has no more vaults and bytes than the settings allow; deleting is always possible.
@@ -83,6 +88,34 @@ func TestKeptCopiesAreBounded(t *testing.T) {
 		}
 		if got := vaultList(t, ts, ann, "/_vaults?deleted=true"); got != c.want {
 			t.Errorf("with %s, of vaults of %v bytes %q are kept, want %q", c.setting, c.sizes, got, c.want)
+		}
+	}
+}
+
+// TestQuotaIsNoFaultOfTheServer: that an owner has no room left is in the log once, and is no error there. That the disk has none is.
+func TestQuotaIsNoFaultOfTheServer(t *testing.T) {
+	t.Parallel()
+	ts := newTestServer(t)
+	for name, c := range map[string]struct {
+		err  error
+		want []string
+	}{
+		"quota": {overQuota(11, 10), []string{"level=INFO msg=request"}},
+		"disk":  {store.ErrFull, []string{"level=ERROR msg=failed", "level=ERROR msg=request"}},
+	} {
+		var log bytes.Buffer
+		ts.s.log = slog.New(slog.NewTextHandler(&log, nil))
+		r := ts.s.newRequest(httptest.NewRequest("PUT", "/ann-a/doc", nil), ts.s.settings.Load())
+		r.w = response{ResponseWriter: httptest.NewRecorder()}
+		ts.s.refuse(r, c.err)
+		ts.s.finish(r, ts.s.now(), nil)
+		lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+		ok := r.w.status == 507 && len(lines) == len(c.want)
+		for i := range lines {
+			ok = ok && strings.Contains(lines[i], c.want[i]+" ")
+		}
+		if !ok {
+			t.Errorf("%s: status %d, and the log\n%s", name, r.w.status, &log)
 		}
 	}
 }

@@ -31,6 +31,8 @@ type request struct {
 	who      auth.Identity
 	oneTime  bool // signed in by a session that this request has used up
 
+	overQuota bool // refused because the owner of a vault has no room left
+
 	// Set by route and authorize where the path names a database.
 	db   *store.DB
 	sec  *securityObject

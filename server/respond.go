@@ -74,7 +74,8 @@ func (r *request) ok(status int) error { return r.send(status, []byte(`{"ok":tru
 // refuse answers with an error. When a body has begun the connection is cut instead, so that no half answer looks whole.
 func (s *Server) refuse(r *request, err error) {
 	e := asError(err)
-	if e.Status >= 500 {
+	r.overQuota = errors.Is(e, errOverQuota)
+	if e.Status >= 500 && !r.overQuota {
 		s.log.Error("failed", "request", r.id, "method", r.Method, "path", r.loggedPath(), "error", err, "cause", errors.Unwrap(e))
 	}
 	if r.w.began {

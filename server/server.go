@@ -223,7 +223,7 @@ func (s *Server) finish(r *request, start time.Time, cause any) {
 	s.counters.request(r.Method, r.w.status)
 	level := slog.LevelDebug
 	switch {
-	case r.w.status >= 500:
+	case r.w.status >= 500 && !r.overQuota:
 		level = slog.LevelError
 	case r.w.status >= 400 && r.w.status != http.StatusNotFound && r.w.status != http.StatusConflict:
 		level = slog.LevelInfo
