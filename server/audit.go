@@ -3,10 +3,12 @@ package server
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 
 	"github.com/parlordb/parlor/auth"
+	"github.com/parlordb/parlor/config"
 	"github.com/parlordb/parlor/store"
 )
 
@@ -44,14 +46,51 @@ func (s *Server) AuditLock(_ context.Context, l auth.Lock, mode auth.LockoutMode
 
 // auditSetting notes a change of the configuration. The value is not in it.
 func (s *Server) auditSetting(r *request, section, key, change string) {
-	what := "setting"
+	s.audit(r, settingKind(section)+" "+change, "section", section, "key", key, "persistent", r.persistent())
+}
+
+// settingKind says what the settings of a section are to the audit trail.
+func settingKind(section string) string {
 	switch section {
 	case "admins":
-		what = "admin"
+		return "admin"
 	case "jwt_keys", "oauth_consumer_secrets", "oauth_token_secrets", "oauth_token_users":
-		what = "key"
+		return "key"
 	}
-	s.audit(r, what+" "+change, "section", section, "key", key, "persistent", r.persistent())
+	return "setting"
+}
+
+// AuditReload notes what reading the settings files again has changed, when no request asked for it; of nothing it says nothing.
+func (s *Server) AuditReload(before, after *config.Snapshot) {
+	reloaded := false
+	note := func(event string, more ...any) {
+		s.log.Info("audit", append([]any{"event", event, "address", "", "by", "auto_reload_secs"}, more...)...)
+	}
+	noteChanges(before, after, func(event string, more ...any) {
+		if !reloaded {
+			note("settings reloaded")
+			reloaded = true
+		}
+		note(event, more...)
+	})
+}
+
+// noteChanges calls note for each setting that differs, in the order of names. The values are not in it.
+func noteChanges(before, after *config.Snapshot, note func(event string, more ...any)) {
+	for _, section := range slices.Compact(slices.Sorted(slices.Values(append(before.Sections(), after.Sections()...)))) {
+		was, is := before.Section(section), after.Section(section)
+		keys := slices.AppendSeq(slices.Collect(maps.Keys(was)), maps.Keys(is))
+		for _, key := range slices.Compact(slices.Sorted(slices.Values(keys))) {
+			_, had := was[key]
+			value, has := is[key]
+			switch {
+			case !has:
+				note(settingKind(section)+" removed", "section", section, "key", key)
+			case !had, value != was[key]:
+				note(settingKind(section)+" changed", "section", section, "key", key)
+			}
+		}
+	}
 }
 
 // userEvents gathers what a write to _users does to whom, while its documents are checked, and notes it when they have been stored.

@@ -72,6 +72,7 @@ func (s *Server) deleteDatabase(r *request) error {
 	}
 	s.revocations.Recheck(auth.Match{Database: r.segments[0]})
 	if r.segments[0] == usersDatabase {
+		s.audit(r, "all users removed")
 		if err := s.orphanStrangers(r.set, true); err != nil {
 			return err
 		}

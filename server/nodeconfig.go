@@ -148,9 +148,11 @@ func (s *Server) reloadConfig(r *request) error {
 	if err := r.node(); err != nil {
 		return err
 	}
+	before := s.live().Snapshot()
 	if err := s.live().Reload(); err != nil {
 		return err
 	}
 	s.audit(r, "settings reloaded")
+	noteChanges(before, s.live().Snapshot(), func(event string, more ...any) { s.audit(r, event, more...) })
 	return r.ok(http.StatusOK)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
 	"strings"
 	"sync"
 	"time"
@@ -93,9 +92,7 @@ func (w *wiring) reload() {
 		w.log.Error("the settings files cannot be used; what was in force stays", "error", err)
 		return
 	}
-	if !reflect.DeepEqual(before.All(), w.settings.Snapshot().All()) {
-		w.log.Info("audit", "event", "settings reloaded", "address", "", "by", "auto_reload_secs")
-	}
+	w.server.AuditReload(before, w.settings.Snapshot())
 }
 
 // invalid is a refusal of a change.
