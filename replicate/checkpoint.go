@@ -54,7 +54,7 @@ func (r *run) readCheckpoints(ctx context.Context) (err error) {
 		return err
 	}
 	r.begun = common(&r.sourceLog, &r.targetLog)
-	r.since, r.result.Resumed = r.begun, string(r.begun) != string(start)
+	r.since, r.stored, r.result.Resumed = r.begun, r.begun, string(r.begun) != string(start)
 	return nil
 }
 
@@ -107,10 +107,11 @@ func sequenceText(seq jsontext.Value) string {
 	return string(seq)
 }
 
-// advance says that everything up to seq is stored. A checkpoint is written when it is time.
+// advance says that everything up to seq is stored or refused. A checkpoint is written when it is time, and never covers what was refused.
 func (r *run) advance(ctx context.Context, seq jsontext.Value) error {
-	if string(seq) != string(r.since) {
-		r.since, r.unrecorded = seq.Clone(), true
+	r.since = seq.Clone()
+	if r.result.Refused == 0 && string(seq) != string(r.stored) {
+		r.stored, r.unrecorded = r.since, true
 	}
 	if r.o.Now().Sub(r.recorded) < r.o.Checkpoint {
 		return nil
@@ -118,7 +119,7 @@ func (r *run) advance(ctx context.Context, seq jsontext.Value) error {
 	return r.writeCheckpoints(ctx)
 }
 
-// writeCheckpoints records since in both databases, once what it covers is on disk.
+// writeCheckpoints records stored in both databases, once what it covers is on disk.
 func (r *run) writeCheckpoints(ctx context.Context) error {
 	if !r.unrecorded {
 		return nil
@@ -148,7 +149,7 @@ func (r *run) writeCheckpoints(ctx context.Context) error {
 	return nil
 }
 
-// writeCheckpoint brings a log to since. A conflict is an attempt whose answer was lost, or another run of the same replication; either way
+// writeCheckpoint brings a log to stored. A conflict is an attempt whose answer was lost, or another run of the same replication; either way
 // this run's own session is what the next will look for.
 func (r *run) writeCheckpoint(ctx context.Context, p *peer, log *checkpoint) error {
 	r.record(log)
@@ -185,11 +186,11 @@ func (r *run) record(log *checkpoint) {
 	defer r.mu.Unlock()
 	now := session{
 		ID: r.session, Start: r.started.UTC().Format(time.RFC1123), End: r.o.Now().UTC().Format(time.RFC1123),
-		StartSeq: r.begun, EndSeq: r.since, Recorded: r.since,
+		StartSeq: r.begun, EndSeq: r.since, Recorded: r.stored,
 		Checked: r.result.Checked, Found: r.result.Written + r.result.Refused, Read: r.result.Written + r.result.Refused,
 		Written: r.result.Written, Failed: r.result.Refused,
 	}
-	log.ID, log.Session, log.Seq, log.Version = r.id, r.session, r.since, idVersion
+	log.ID, log.Session, log.Seq, log.Version = r.id, r.session, r.stored, idVersion
 	log.History = slices.DeleteFunc(log.History, func(s session) bool { return s.ID == r.session })
 	log.History = slices.Insert(log.History, 0, now)
 	log.History = log.History[:min(len(log.History), maxHistory)]

@@ -17,8 +17,11 @@
 // A checkpoint is written when what it covers is stored, to the target first; a run that is cut off at any moment does a part of its
 // work again and loses nothing. Where the source cannot be written, each run compares everything, and copies what is new.
 //
-// A document that the target refuses, and only it, is passed over: it is counted and told to Options.OnRefused, and stays behind. Everything else
-// that keeps a document from being stored ends the run before a checkpoint could cover it.
+// A document that the target refuses, and only it, is passed over: it is counted and told to Options.OnRefused, and stays behind. From then on the run
+// records no further position, so that the next one compares what follows again, sends what was refused once more, and nothing else twice: a
+// document that is too large today may be welcome tomorrow, and none is forgotten without a word. This holds for continuous runs too, which would
+// otherwise vouch to all that come later for what they have passed over; CouchDB's replicator does so. Everything else that keeps a document from
+// being stored ends the run before a checkpoint could cover it.
 //
 // # Failures
 //
@@ -96,7 +99,7 @@ type Result struct {
 	Created   bool     // the target's database was made
 	Resumed   bool     // from a checkpoint of an earlier run
 	ReadOnly  bool     // the source takes no checkpoint: the next run compares everything again
-	LastSeq   string   // the position in the source's changes
+	LastSeq   string   // the position in the source's changes that the run has come to
 	LocalKept []string // _local documents that the target has otherwise, and that were not touched
 }
 
@@ -129,12 +132,13 @@ type run struct {
 	firstRetries int
 	missing      bool // the target's database is to be made
 
-	since      jsontext.Value // covered by what is stored
+	since      jsontext.Value // up to here everything is stored or refused
+	stored     jsontext.Value // up to here everything is stored: what a checkpoint records
 	begun      jsontext.Value // where this run began
 	sourceLog  checkpoint
 	targetLog  checkpoint
 	recorded   time.Time // of the last checkpoint
-	unrecorded bool      // since, or what is known of _local documents, has changed after it
+	unrecorded bool      // stored, or what is known of _local documents, has changed after it
 
 	mu     sync.Mutex // guards result, and the callbacks
 	result Result

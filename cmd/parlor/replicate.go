@@ -28,7 +28,8 @@ a database of the server of the data directory. A copy that was interrupted goes
   parlor replicate -create-target https://admin@old.example.org:6984/notes alice-notes
 
 The password of a user without one in the URL is taken from PARLOR_SOURCE_PASSWORD or PARLOR_TARGET_PASSWORD, or asked for. Instead of a user,
-PARLOR_SOURCE_TOKEN or PARLOR_TARGET_TOKEN may hold an access token. The exit code is 1 when a document was refused.`
+PARLOR_SOURCE_TOKEN or PARLOR_TARGET_TOKEN may hold an access token. The exit code is 1 when a document was refused;
+the next run tries it again.`
 
 func (p *program) replicate(ctx context.Context, args []string) error {
 	f := newFlags("replicate", "SOURCE TARGET", replicateHelp)
@@ -125,7 +126,7 @@ func (p *program) replicated(ctx context.Context, result replicate.Result, err e
 		return err
 	}
 	if result.Refused > 0 {
-		return fmt.Errorf("documents that were refused are not in the target: %d", result.Refused)
+		return fmt.Errorf("documents that were refused are not in the target: %d; the same command tries them again", result.Refused)
 	}
 	return nil
 }

@@ -226,12 +226,12 @@ func readOnlySource(t *testing.T, b bench) {
 func refused(t *testing.T, b bench) {
 	n := b.fill(100)
 	b.want(201, "PUT", b.target, nil)
-	b.want(201, "PUT", b.target+"/_design/v", obj{"validate_doc_update": `function(d) { if (d.n % 10 === 3 || d._id === "with2/é") throw({forbidden: "no threes"}); }`})
+	b.want(201, "PUT", b.target+"/_design/v", obj{"validate_doc_update": `function(d) { if (d.n > 40 && d.n % 10 === 3 || d._id === "with2/é") throw({forbidden: "no threes"}); }`})
 	o := b.options()
 	var list []replicate.Refusal
 	o.OnRefused = func(r replicate.Refusal) { list = append(list, r) }
 	got := b.replicate(o)
-	if got.Refused != 11 || len(list) != 11 || got.Written != int64(n)-11 {
+	if got.Refused != 7 || len(list) != 7 || got.Written != int64(n)-7 {
 		t.Fatalf("%+v, %v", got, list)
 	}
 	for _, r := range list {
@@ -239,6 +239,58 @@ func refused(t *testing.T, b bench) {
 			t.Errorf("%+v", r)
 		}
 	}
+	// A repeat goes on before the first of them, tells of them anew, and copies nothing twice.
+	if again := b.replicate(o); again.Refused != 7 || again.Written != 0 || !again.Resumed || again.Checked != got.Checked-40 {
+		t.Errorf("again: %+v", again)
+	}
+	// Once the target takes them they arrive.
+	b.remove(b.target + "/_design/v")
+	if last := b.replicate(o); last.Refused != 0 || last.Written != 7 {
+		t.Errorf("when they are wanted: %+v", last)
+	}
+	b.want(200, "GET", b.target+"/doc0043", nil)
+	if got := b.replicate(o); got.Checked != 0 {
+		t.Errorf("afterwards: %+v", got)
+	}
+}
+
+// refusedInFeed is a document that a continuous run was refused, which went on: the next run, whatever its kind, tries it again.
+func refusedInFeed(t *testing.T, b bench) {
+	b.want(201, "PUT", b.source+"/first", obj{})
+	b.want(201, "PUT", b.target, nil)
+	b.want(201, "PUT", b.target+"/_design/v", obj{"validate_doc_update": `function(d) { if (d._id === "first") throw({forbidden: "no"}); }`})
+	for range 2 {
+		ctx, cancel := context.WithCancel(t.Context())
+		o := b.options()
+		o.Continuous, o.Checkpoint = true, time.Nanosecond
+		o.OnProgress = func(p replicate.Progress) {
+			if p.Written == 1 && p.Checked == p.Total {
+				cancel()
+			}
+		}
+		b.want(201, "POST", b.source, obj{})
+		if got, err := replicate.Replicate(ctx, o); !errors.Is(err, context.Canceled) || got.Refused != 1 {
+			t.Errorf("%v: %+v", err, got)
+		}
+		cancel()
+	}
+	b.remove(b.target + "/_design/v")
+	if got := b.replicate(b.options()); got.Written != 1 || got.Refused != 0 {
+		t.Errorf("once, afterwards: %+v", got)
+	}
+	b.want(200, "GET", b.target+"/first", nil)
+}
+
+// remove deletes a document.
+func (b bench) remove(path string) {
+	b.t.Helper()
+	var doc struct {
+		Rev string `json:"_rev"`
+	}
+	if err := json.Unmarshal(b.want(200, "GET", path, nil), &doc); err != nil {
+		b.t.Fatal(err)
+	}
+	b.want(200, "DELETE", path+"?rev="+doc.Rev, nil)
 }
 
 // tooLarge are requests that the target refuses for their size: the largest document alone is left out.

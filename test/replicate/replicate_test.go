@@ -42,7 +42,7 @@ func TestReplicate(t *testing.T) {
 	}{
 		{"whole", whole}, {"source-without-bulk-get", withoutBulkGet}, {"source-without-multipart", withoutMultipart},
 		{"target-without-multipart", targetWithoutMultipart}, {"faults", faults}, {"interrupted", interrupted}, {"restored", restored},
-		{"read-only-source", readOnlySource}, {"refused", refused}, {"too-large", tooLarge}, {"revoked", revoked}, {"selected", selected},
+		{"read-only-source", readOnlySource}, {"refused", refused}, {"refused-in-feed", refusedInFeed}, {"too-large", tooLarge}, {"revoked", revoked}, {"selected", selected},
 		{"locals", locals}, {"salts", salts}, {"security", security}, {"continuous", continuous}, {"large-attachment", largeAttachment},
 		{"wrong-password", wrongPassword}, {"no-target", noTarget},
 	} {
