@@ -69,7 +69,7 @@ func (s *Server) postSession(r *request) error {
 	case form["code"] != "":
 		return s.tradeCode(r, form)
 	case form["id_token"] != "":
-		return s.tradeIDToken(r, form)
+		return s.trade(r, form, form["id_token"])
 	case form["name"] == "" && form["username"] == "" && r.who.Method == "jwt":
 		text, _ := auth.Credentials(r.Header, "Bearer ")
 		return s.trade(r, form, text)
@@ -141,21 +141,13 @@ func (s *Server) cookieSession(r *request, user *auth.User) error {
 // errNoSessions is told to those who ask for what a server without kept sessions cannot do.
 var errNoSessions = badRequest("This server keeps no sessions: [parlor_session] store is cookie.")
 
-// tradeIDToken makes a session of a token in the body, which counts as one in the header would.
-func (s *Server) tradeIDToken(r *request, form map[string]string) error {
+// trade makes a session of a token, be it from the body or from the header. It keeps the roles that the token gives.
+func (s *Server) trade(r *request, form map[string]string, token string) error {
 	if r.set.sessions == nil {
 		return errNoSessions
 	}
 	if err := r.refuseOtherSites(); err != nil {
 		return err
-	}
-	return s.trade(r, form, form["id_token"])
-}
-
-// trade makes a session of a token. It keeps the roles that the token gives.
-func (s *Server) trade(r *request, form map[string]string, token string) error {
-	if r.set.sessions == nil {
-		return errNoSessions
 	}
 	bearer := r.Clone(r.Context())
 	bearer.Header["Authorization"] = []string{"Bearer " + token}

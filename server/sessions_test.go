@@ -38,16 +38,21 @@ func TestTradedSession(t *testing.T) {
 		!strings.Contains(body, `"label":"ward 3","current":true`) {
 		t.Errorf("got %s", body)
 	}
-	for name, header := range map[string][]string{
-		"by header":         {"Authorization", "Bearer " + vouched, "Content-Length", "0"},
-		"from another site": {"Authorization", "Bearer " + vouched, "Origin", "https://elsewhere.example"},
-	} {
-		if status, body := ts.as("", "POST", "/_session", "", header...); status != 200 || !strings.Contains(body, `"name":"eve"`) {
-			t.Errorf("%s: %d %s", name, status, body)
-		}
+	byHeader := []string{"Authorization", "Bearer " + vouched, "Content-Length", "0"}
+	if status, body := ts.as("", "POST", "/_session", "", byHeader...); status != 200 || !strings.Contains(body, `"name":"eve"`) {
+		t.Errorf("by header: %d %s", status, body)
 	}
-	if status, body := ts.as("", "POST", "/_session", `{"id_token":`+string(quoted)+`}`, "Origin", "https://elsewhere.example"); status != 403 {
-		t.Errorf("in the body, from another site: %d %s", status, body)
+	for _, origin := range []string{"https://elsewhere.example", "http://localhost", "null"} {
+		from := []string{"Origin", origin, "Sec-Fetch-Site", "cross-site"}
+		for where, res := range map[string]*http.Response{
+			"header": ts.send("", "POST", "/_session", "", append(from, byHeader...)...),
+			"body":   ts.send("", "POST", "/_session", `{"id_token":`+string(quoted)+`}`, from...),
+		} {
+			res.Body.Close()
+			if res.StatusCode != http.StatusForbidden || res.Header.Get("Set-Cookie") != "" {
+				t.Errorf("in the %s, from %s: %d %q", where, origin, res.StatusCode, res.Header.Get("Set-Cookie"))
+			}
+		}
 	}
 	_, token := ts.makeToken("ann")
 	for name, c := range map[string]struct {
