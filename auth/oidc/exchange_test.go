@@ -22,7 +22,7 @@ func TestTokenEndpointFails(t *testing.T) {
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { led.Add(1) }))
 	t.Cleanup(elsewhere.Close)
 	a := newAt(t, authtest.ProviderOptions{}, func(o *ProviderOptions) {
-		o.Client = NewClient(ClientOptions{Insecure: true, AllowPrivate: true, Timeout: 200 * time.Millisecond})
+		o.Client = NewClient(ClientOptions{Insecure: true, AllowPrivate: true, Timeout: 5 * time.Second})
 	})
 	t.Cleanup(a.o.Client.CloseIdleConnections)
 	for name, c := range map[string]struct {

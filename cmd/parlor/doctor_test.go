@@ -146,7 +146,7 @@ func header(status int, name string, values ...string) func(*http.Response) {
 func TestDoctorFindsNothingWrong(t *testing.T) {
 	t.Parallel()
 	server := patients(t)
-	for _, at := range examineThrough(t, server, fault{tls: true}) {
+	for _, at := range examineThrough(t, server, fault{tls: true, doctor: func(d *doctor) { d.hold = 5 * time.Second }}) {
 		if at.Status != isOK {
 			t.Errorf("%+v", at)
 		}
@@ -311,6 +311,7 @@ func writeFaults() []doctorFault {
 }
 
 func feedFaults() []doctorFault {
+	patient := func(d *doctor) { d.hold = 20 * time.Second }
 	impatient := func(d *doctor) { d.grace = 50 * time.Millisecond }
 	feed := func(kind string, do func(w http.ResponseWriter, r *http.Request)) func(http.ResponseWriter, *http.Request) bool {
 		return func(w http.ResponseWriter, r *http.Request) bool {
@@ -322,6 +323,8 @@ func feedFaults() []doctorFault {
 		}
 	}
 	silent := func(w http.ResponseWriter, r *http.Request) {
+		// Until the body is read, the server does not see that the client goes.
+		_, _ = io.Copy(io.Discard, r.Body)
 		w.WriteHeader(200)
 		_ = http.NewResponseController(w).Flush()
 		<-r.Context().Done()
@@ -330,11 +333,11 @@ func feedFaults() []doctorFault {
 		return func(w http.ResponseWriter, r *http.Request) { http.Error(w, strconv.Itoa(code), code) }
 	}
 	return []doctorFault{
-		{"poll refused", "long poll", isFailed, "answered 405", fault{request: feed("longpoll", status(405))}},
-		{"poll ended", "long poll", isFailed, "it ended after", fault{request: feed("longpoll", func(w http.ResponseWriter, r *http.Request) {
+		{"poll refused", "long poll", isFailed, "answered 405", fault{doctor: patient, request: feed("longpoll", status(405))}},
+		{"poll ended", "long poll", isFailed, "it ended after", fault{doctor: patient, request: feed("longpoll", func(w http.ResponseWriter, r *http.Request) {
 			io.WriteString(w, "\n\n")
 		})}},
-		{"poll cut", "long poll", isFailed, "it ended after", fault{request: feed("longpoll", func(w http.ResponseWriter, r *http.Request) {
+		{"poll cut", "long poll", isFailed, "it ended after", fault{doctor: patient, request: feed("longpoll", func(w http.ResponseWriter, r *http.Request) {
 			io.WriteString(w, "\n\n")
 			_ = http.NewResponseController(w).Flush()
 			panic(http.ErrAbortHandler)

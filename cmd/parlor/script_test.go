@@ -54,7 +54,7 @@ var update = flag.Bool("update", false, "rewrite what scripts compare with")
 //	devicetoken VAR ALGORITHM KID KEY CLAIMS
 //	                                      make a token with a key as 'parlor keygen' prints it
 //	save FILE TEXT                        write a file
-//	forge VAR N                           send N tokens with wrong signatures; the last is one that was not sent
+//	forge VAR                             send tokens with wrong signatures until one is answered 429: print that, set VAR to the token
 //	adminurl VAR NAME:PASS                set a variable to the server's URL with that user
 //	replace FILE OLD NEW                  change a file
 //	sign [-m SIGNATURE-METHOD] [-c KEY:SECRET] [-t TOKEN:SECRET] [-o ORIGIN] [-d FORM] VAR METHOD PATH
@@ -464,5 +464,8 @@ func scriptReplace(ts *testscript.TestScript, neg bool, args []string) {
 	if !strings.Contains(text, args[1]) {
 		ts.Fatalf("%s does not hold %q", args[0], args[1])
 	}
-	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.ReplaceAll(text, args[1], args[2])), 0o600))
+	// At once, for a server may read the file at any time.
+	file := ts.MkAbs(args[0])
+	ts.Check(os.WriteFile(file+".new", []byte(strings.ReplaceAll(text, args[1], args[2])), 0o600))
+	ts.Check(os.Rename(file+".new", file))
 }
