@@ -570,7 +570,7 @@ func TestLoginCodesAreBounded(t *testing.T) {
 
 func TestDisableSession(t *testing.T) {
 	t.Parallel()
-	ls := newLoginServer(t, oidc.Mapping{}, func(o *oidc.ProviderOptions) { o.NoSession = true })
+	ls := newLoginServer(t, oidc.Mapping{}, func(o *oidc.ProviderOptions) { o.NoSession = true }, "parlor/sync_gateway_api=true")
 	b := ls.browser()
 	got := b.login("/_oidc/idp/login?next=/db")
 	var told struct{ ID_Token, Expires string }
@@ -580,6 +580,18 @@ func TestDisableSession(t *testing.T) {
 	}
 	if got := b.visit("GET", "/db", "", "Authorization", "Bearer "+told.ID_Token); got.status != 200 {
 		t.Errorf("the ID token as a bearer token: %d %s", got.status, got.body)
+	}
+	bearer := []string{"Authorization", "Bearer " + told.ID_Token}
+	for what, got := range map[string]page{
+		"in the header":             ls.browser().visit("POST", "/_session", "", bearer...),
+		"for one request":           ls.browser().visit("POST", "/_session?one_time=true", "", bearer...),
+		"in the body":               ls.browser().visit("POST", "/_session", `{"id_token":"`+told.ID_Token+`"}`),
+		"on Sync Gateway's path":    ls.browser().visit("POST", "/db/_session", "", bearer...),
+		"for one request and there": ls.browser().visit("POST", "/db/_session?one_time=true", "", bearer...),
+	} {
+		if got.status != 403 || got.Get("Set-Cookie") != "" || strings.Contains(got.body, "one_time") {
+			t.Errorf("the ID token traded %s: %d %s %v", what, got.status, got.body, got.Header)
+		}
 	}
 }
 

@@ -212,6 +212,9 @@ func (s *Server) startOwnSession(r *request, form map[string]string, n auth.NewS
 // createSession makes a session and notes it, with what the request says of its client. What present says must still hold when it is there; nil: the session
 // is of a password, whose salt it is bound to.
 func (s *Server) createSession(r *request, n auth.NewSession, present holder) (secret string, made auth.Session, err error) {
+	if p, unknown := r.set.provider(n.Who.Provider); unknown == nil && !p.SessionAllowed() {
+		return "", made, forbidden("The users of this sign-on provider are given no sessions here.")
+	}
 	n.Address, n.UserAgent = r.set.proxies.Client(r.Request), r.UserAgent()
 	create := func() (err error) {
 		secret, made, err = r.set.sessions.Create(r.Context(), n)

@@ -116,7 +116,7 @@ func (p *Provider) Order() int { return p.o.Order }
 // CallbackURL is the options', "" where each Start has its own.
 func (p *Provider) CallbackURL() string { return p.o.CallbackURL }
 
-// SessionAllowed reports whether a login ends in a session: disable_session is not set.
+// SessionAllowed reports whether a login ends in a session, and a token may be traded for one: disable_session is not set.
 func (p *Provider) SessionAllowed() bool { return !p.o.NoSession }
 
 // Outcome is a login that succeeded.
