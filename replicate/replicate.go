@@ -57,6 +57,7 @@ type Options struct {
 	Source, Target Peer
 
 	CreateTarget bool           // make the target's database when it is not there
+	Owner        string         // the user of a Parlor server whose vault the target is, and is made as; "": it may be any database
 	Continuous   bool           // go on with changes as they come, until the context is cancelled
 	Security     bool           // copy the _security object first, over the target's own
 	Selector     jsontext.Value // copy the documents that this Mango selector matches alone; the source must know the filter _selector
@@ -145,7 +146,7 @@ type run struct {
 }
 
 // Replicate copies what the target lacks. The Result tells what was done even when there is an error. Errors to branch on: *AnswerError, a server's refusal;
-// *NetworkError, when trying again did not help; ErrNoTarget; ErrSalt; and the context's error after it was cancelled.
+// *NetworkError, when trying again did not help; ErrNoTarget; ErrOwner; ErrNoOwners; ErrSalt; and the context's error after it was cancelled.
 func Replicate(ctx context.Context, o Options) (Result, error) {
 	r, err := newRun(o)
 	if err != nil {
@@ -212,6 +213,9 @@ func (r *run) all(ctx context.Context) error {
 		return err
 	}
 	if err := r.createTarget(ctx); err != nil {
+		return err
+	}
+	if err := r.checkOwner(ctx); err != nil {
 		return err
 	}
 	if err := r.identify(ctx); err != nil {

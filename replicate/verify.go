@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 
 	"github.com/go-json-experiment/json"
@@ -52,7 +53,14 @@ func (r *run) createTarget(ctx context.Context) error {
 	if !r.missing {
 		return nil
 	}
-	err := r.retry(ctx, func() error { return r.target.json(ctx, request{method: http.MethodPut}, nil) })
+	q := request{method: http.MethodPut}
+	if r.o.Owner != "" {
+		if err := r.checkOwners(ctx); err != nil {
+			return err
+		}
+		q.query = url.Values{"owner": {r.o.Owner}}
+	}
+	err := r.retry(ctx, func() error { return r.target.json(ctx, q, nil) })
 	if isStatus(err, http.StatusPreconditionFailed) {
 		err = nil // an attempt whose answer was lost, or someone else
 	}
@@ -61,6 +69,41 @@ func (r *run) createTarget(ctx context.Context) error {
 	}
 	r.result.Created = true
 	return nil
+}
+
+// ErrNoOwners is a target's server whose databases have no owners.
+var ErrNoOwners = errors.New("databases have no owners at the target: its server is not Parlor")
+
+// checkOwners asks the target's server for what only a server has whose databases have owners. Others would make the database all the same.
+func (r *run) checkOwners(ctx context.Context) error {
+	root, _ := r.target.root()
+	err := r.retry(ctx, func() error {
+		return r.target.json(ctx, request{method: http.MethodGet, absolute: root + "/_vaults", query: url.Values{"limit": {"1"}}}, nil)
+	})
+	if isStatus(err, http.StatusBadRequest, http.StatusNotFound, http.StatusMethodNotAllowed) {
+		return ErrNoOwners
+	}
+	return err
+}
+
+// ErrOwner is a target that is no vault of the owner who was named.
+var ErrOwner = errors.New("the target is there already, and is no vault of the owner who was named")
+
+// checkOwner refuses a target that is not the owner's.
+func (r *run) checkOwner(ctx context.Context) error {
+	if r.o.Owner == "" {
+		return nil
+	}
+	var vault struct {
+		Owner string `json:"owner"`
+	}
+	err := r.retry(ctx, func() error {
+		return r.target.json(ctx, request{method: http.MethodGet, path: "/_vault"}, &vault)
+	})
+	if isStatus(err, http.StatusNotFound) || err == nil && vault.Owner != r.o.Owner {
+		return ErrOwner
+	}
+	return err
 }
 
 func isStatus(err error, statuses ...int) bool {

@@ -25,7 +25,9 @@ const replicateHelp = `Copies the database SOURCE into TARGET: every document wi
 Obsidian's LiveSync keeps the salt of a vault's key. Each is a URL of a database on CouchDB, PouchDB Server or Parlor, or the bare name of
 a database of the server of the data directory. A copy that was interrupted goes on where it was; one that is repeated copies what is new.
 
-  parlor replicate -create-target https://admin@old.example.org:6984/notes alice-notes
+  parlor replicate -create-target -owner alice https://admin@old.example.org:6984/notes alice-notes
+
+A database that is to be a user's vault is one from the start, with -owner: vaults take documents that are too large for other databases.
 
 The password of a user without one in the URL is taken from PARLOR_SOURCE_PASSWORD or PARLOR_TARGET_PASSWORD, or asked for. Instead of a user,
 PARLOR_SOURCE_TOKEN or PARLOR_TARGET_TOKEN may hold an access token. The exit code is 1 when a document was refused;
@@ -34,6 +36,7 @@ the next run tries it again.`
 func (p *program) replicate(ctx context.Context, args []string) error {
 	f := newFlags("replicate", "SOURCE TARGET", replicateHelp)
 	create := f.Bool("create-target", false, "make the target when it is not there")
+	owner := f.String("owner", "", "the user whose vault the target is, and is made as")
 	continuous := f.Bool("continuous", false, "go on with changes as they come, until interrupted")
 	noLocal := f.Bool("no-local", false, "leave the _local documents out")
 	security := f.Bool("security", false, "copy who may read and write the database too, over what the target says")
@@ -42,7 +45,7 @@ func (p *program) replicate(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	o := replicate.Options{CreateTarget: *create, Continuous: *continuous, LocalAll: !*noLocal, Security: *security}
+	o := replicate.Options{CreateTarget: *create, Owner: *owner, Continuous: *continuous, LocalAll: !*noLocal, Security: *security}
 	if o.Source, err = p.peer("source", args[0], *data); err != nil {
 		return err
 	}
@@ -118,6 +121,8 @@ func (p *program) replicated(ctx context.Context, result replicate.Result, err e
 		return errors.New("interrupted; the same command goes on from here")
 	case errors.Is(err, replicate.ErrNoTarget):
 		return errors.New("there is no such database at the target; -create-target makes it")
+	case errors.Is(err, replicate.ErrOwner):
+		return fmt.Errorf("%w; copy into another name, or have an administrator give it to the owner by PUT /DATABASE/_vault", err)
 	case errors.As(err, &answer) && answer.Status == http.StatusUnauthorized:
 		return fmt.Errorf("%w; is the password right? Name a user as in http://USER@HOST:PORT/DATABASE, with the password in PARLOR_%s_PASSWORD", err, strings.ToUpper(answer.Side))
 	case errors.As(err, &answer) && answer.Status == http.StatusForbidden:

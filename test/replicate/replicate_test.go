@@ -44,7 +44,7 @@ func TestReplicate(t *testing.T) {
 		{"target-without-multipart", targetWithoutMultipart}, {"faults", faults}, {"interrupted", interrupted}, {"restored", restored},
 		{"read-only-source", readOnlySource}, {"refused", refused}, {"refused-in-feed", refusedInFeed}, {"too-large", tooLarge}, {"revoked", revoked}, {"selected", selected},
 		{"locals", locals}, {"salts", salts}, {"security", security}, {"continuous", continuous}, {"large-attachment", largeAttachment},
-		{"wrong-password", wrongPassword}, {"no-target", noTarget},
+		{"wrong-password", wrongPassword}, {"no-target", noTarget}, {"owner", owner},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -295,6 +295,48 @@ func noTarget(t *testing.T, b bench) {
 		t.Errorf("%v", err)
 	}
 	b.want(404, "GET", b.target, nil)
+}
+
+// owner: the target is a vault from the start, and takes what other databases do not.
+func owner(t *testing.T, b bench) {
+	b.want(201, "PUT", "/_users/org.couchdb.user:ann", obj{"name": "ann", "type": "user", "roles": []string{}})
+	plain := b.source
+	b.source += "-vault"
+	b.want(201, "PUT", b.source+"?owner=ann", nil)
+	b.want(201, "PUT", b.source+"/large", obj{"text": strings.Repeat("x", 9_000_000)})
+	o := b.options()
+	o.Owner = "nobody"
+	var refusal *replicate.AnswerError
+	if _, err := replicate.Replicate(t.Context(), o); !errors.As(err, &refusal) || refusal.Status != 400 || !strings.Contains(err.Error(), `There is no user "nobody"`) {
+		t.Errorf("an owner who is none: %v", err)
+	}
+	o.Owner = "ann"
+	couch := o
+	b.through(&couch.Target, func(w http.ResponseWriter, r *http.Request) bool {
+		return r.URL.Path == "/_vaults" && answer(w, 400, "illegal_database_name")
+	})
+	if _, err := replicate.Replicate(t.Context(), couch); !errors.Is(err, replicate.ErrNoOwners) {
+		t.Errorf("a server without owners: %v", err)
+	}
+	b.want(404, "GET", b.target, nil)
+	for _, want := range []int64{1, 0} {
+		if got := b.replicate(o); got.Written != want || got.Refused != 0 || got.Created != (want == 1) {
+			t.Errorf("%+v", got)
+		}
+	}
+	if got := b.want(200, "GET", b.target+"/_vault", nil); !bytes.Contains(got, []byte(`"owner":"ann"`)) {
+		t.Errorf("%s", got)
+	}
+	b.same()
+	o.Owner = user
+	if _, err := replicate.Replicate(t.Context(), o); !errors.Is(err, replicate.ErrOwner) {
+		t.Errorf("another's: %v", err)
+	}
+	o.Owner = "ann"
+	o.Target.URL = b.url + plain
+	if _, err := replicate.Replicate(t.Context(), o); !errors.Is(err, replicate.ErrOwner) {
+		t.Errorf("no vault: %v", err)
+	}
 }
 
 func selected(t *testing.T, b bench) {
