@@ -18,6 +18,9 @@ type vaults struct {
 	// change is held by whoever makes, deletes, restores or gives away a vault, so that what they have looked at stays as it is.
 	change sync.Mutex
 
+	// counting is held by whoever counts what an owner's vaults hold: of many writes that wait for it, one does it.
+	counting sync.Mutex
+
 	mu    sync.Mutex
 	names map[string]map[string]struct{} // of databases, by the users whom they belong to or are shared with, "" for those of nobody. The databases' properties decide
 	usage map[string]usage               // by owner
