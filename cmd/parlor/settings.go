@@ -58,30 +58,50 @@ func prepareAdmin(s *config.Snapshot, key, value string) (string, error) {
 	return password.FormatAdmin(h), nil
 }
 
-// reloadOften reads the settings files again every [config] auto_reload_secs seconds, when there is such a number, until ctx ends or stop is called,
+// reloadOften reads the settings files again every [config] auto_reload_secs seconds, while there is such a number, until ctx ends or stop is called,
 // which waits for the last of it.
 func (w *wiring) reloadOften(ctx context.Context) (stop func()) {
-	seconds := w.settings.Snapshot().Int(0, "auto_reload_secs", "config")
-	if seconds <= 0 || seconds > 1<<31 {
-		return func() {}
-	}
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
-	running.Go(func() {
-		tick := time.NewTicker(time.Duration(seconds) * time.Second)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-				w.reload()
-			}
-		}
-	})
+	running.Go(func() { atIntervals(ctx, w.reloadEvery, w.reload) })
 	return func() {
 		cancel()
 		running.Wait()
+	}
+}
+
+// askReload says how often the settings files are to be read again. Calls do not overlap.
+func (w *wiring) askReload(s *config.Snapshot) {
+	seconds := s.Int(0, "auto_reload_secs", "config")
+	if seconds < 0 || seconds > 1<<31 {
+		seconds = 0
+	}
+	select {
+	case <-w.reloadEvery: // nobody has seen it yet
+	default:
+	}
+	w.reloadEvery <- time.Duration(seconds) * time.Second
+}
+
+// atIntervals calls do as often as every said last, until ctx ends: not at all before it says something, and when it says 0.
+func atIntervals(ctx context.Context, every <-chan time.Duration, do func()) {
+	var now time.Duration
+	var tick <-chan time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case next := <-every:
+			// What stays the same is not begun anew, or changes of other settings would put it off.
+			if next == now {
+				continue
+			}
+			if now, tick = next, nil; next > 0 {
+				tick = time.Tick(next)
+			}
+		case <-tick:
+			do()
+		}
 	}
 }
 

@@ -39,7 +39,8 @@ type wiring struct {
 	revocations *auth.Revocations
 	js          *couchjs.Pool
 	server      *server.Server
-	doors       *doors // nil until they are opened
+	doors       *doors             // nil until they are opened
+	reloadEvery chan time.Duration // of one place; see askReload
 	now         func() time.Time
 
 	inForce // calls of apply do not overlap, so no lock is needed
@@ -80,6 +81,7 @@ func newWiring(st *store.Store, log *slog.Logger, level *slog.LevelVar, backup h
 		logins:      oidc.NewLogins(),
 		revocations: revocations,
 		js:          couchjs.NewPool(couchjs.Options{Log: log}),
+		reloadEvery: make(chan time.Duration, 1),
 	}
 	w.server = server.New(server.Options{
 		Store: st, Users: users, Auth: w.auth, Passwords: w.checker, Lockout: w.lockout, Revocations: w.revocations,
@@ -141,6 +143,7 @@ func (w *wiring) apply(s *config.Snapshot) error {
 	w.tokens.Configure(auth.TokenOptions{Client: next.proxies.Client, Budget: w.budget, Now: w.now})
 	w.auth.Configure(w.assemble(next))
 	w.js.SetTimeout(milliseconds(s, 5000, "os_process_timeout", "couchdb"))
+	w.askReload(s)
 	before := w.inForce
 	w.inForce = *next
 	if before.snapshot != nil {
