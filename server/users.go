@@ -33,10 +33,10 @@ type Users struct {
 	log   *slog.Logger
 	rules atomic.Pointer[userSettings]
 
-	mu     sync.RWMutex
-	known  map[string]knownUser
-	rehash sync.Map // names whose hash is being made anew
-	work   sync.WaitGroup
+	mu    sync.RWMutex
+	known map[string]knownUser
+
+	upgrades upgrades
 
 	// settle gives a user who was registered or linked what [couch_peruser] promises. New sets it before the first request.
 	settle func(ctx context.Context, name string) error
@@ -66,6 +66,7 @@ const maxKnownUsers = 10_000
 func NewUsers(s *store.Store, log *slog.Logger) *Users {
 	u := &Users{store: s, log: log, known: map[string]knownUser{}}
 	u.rules.Store(&userSettings{})
+	u.upgrades.run = u.upgrade
 	return u
 }
 
@@ -89,8 +90,8 @@ func (u *Users) Configure(snap *config.Snapshot) {
 	clear(u.known)
 }
 
-// Close waits for hashes that are being made anew.
-func (u *Users) Close() { u.work.Wait() }
+// Close ends upgrades of hashes; it waits for the one under way. The directory can still be asked.
+func (u *Users) Close() { u.upgrades.close() }
 
 // User returns the entry of name: a server admin, with the roles of a document of the same name added, or a document.
 // It fails with auth.ErrUnknownUser, or with a Refusal for a document with conflicts.
@@ -311,24 +312,22 @@ func whole(value jsontext.Value) int {
 }
 
 // Upgrade makes the hash of a password that has just verified anew under the policy in force, with the same salt, so that sessions survive
-// (spec §7.5). It returns at once; at most one upgrade of a user is under way. A document that changed meanwhile is left alone.
+// (spec §7.5). It returns at once: the work is done in the background, one user after the other, and dropped when too many wait.
+// A document that changed meanwhile is left alone.
 func (u *Users) Upgrade(_ context.Context, user *auth.User, pass string) {
-	rules := u.rules.Load()
-	if user.Admin {
-		return
+	if !user.Admin {
+		u.upgrades.add(upgrade{user, pass})
 	}
-	if _, busy := u.rehash.LoadOrStore(user.Name, true); busy {
-		return
-	}
-	u.work.Go(func() {
-		defer u.rehash.Delete(user.Name)
-		if err := u.upgrade(rules, user, pass); err != nil && !errors.Is(err, store.ErrConflict) {
-			u.log.Warn("the password hash could not be upgraded", "user", user.Name, "error", err)
-		}
-	})
 }
 
-func (u *Users) upgrade(rules *userSettings, user *auth.User, pass string) error {
+func (u *Users) upgrade(up upgrade) {
+	if err := u.rehash(up.user, up.password); err != nil && !errors.Is(err, store.ErrConflict) {
+		u.log.Warn("the password hash could not be upgraded", "user", up.user.Name, "error", err)
+	}
+}
+
+// rehash stores a user's document with a new hash, unless it is no longer the one that verified.
+func (u *Users) rehash(user *auth.User, pass string) error {
 	db, err := u.store.DB(usersDatabase)
 	if err != nil {
 		return err
@@ -340,7 +339,7 @@ func (u *Users) upgrade(rules *userSettings, user *auth.User, pass string) error
 	if parsed, err := parseUser(doc.Body); err != nil || parsed.hash != user.Password {
 		return err
 	}
-	h, err := rules.policy.New(pass, user.Password.Salt)
+	h, err := u.rules.Load().policy.New(pass, user.Password.Salt)
 	if err != nil {
 		return err
 	}
