@@ -28,8 +28,12 @@ func newTurns(slots, maxWaiting, maxEach int) *turns {
 	return &turns{free: slots, maxWaiting: maxWaiting, maxEach: maxEach, queues: make(map[netip.Prefix][]*turn)}
 }
 
-// take waits for a slot; release must be called when it is done with. It fails with a 503 *Refusal when too many wait already, and with ctx's error.
+// take waits for a slot; release must be called when it is done with. It fails with a 503 *Refusal when too many wait already, and with ctx's error
+// when ctx has ended, be there a free slot or not.
 func (t *turns) take(ctx context.Context, address netip.Addr) (release func(), err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	key := network(address)
 	t.mu.Lock()
 	if t.free > 0 {
@@ -41,7 +45,7 @@ func (t *turns) take(ctx context.Context, address netip.Addr) (release func(), e
 	if t.waiting >= t.maxWaiting || len(queue) >= t.maxEach {
 		t.mu.Unlock()
 		return nil, &Refusal{
-			Status: http.StatusServiceUnavailable, Kind: "service_unavailable", Reason: "Too many passwords are being checked. Try again.",
+			Status: http.StatusServiceUnavailable, Kind: "service_unavailable", Reason: "Too many passwords are being hashed. Try again.",
 			Header: retryAfter(5 * time.Second),
 		}
 	}

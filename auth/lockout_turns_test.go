@@ -81,6 +81,9 @@ func TestTurnsRefuse(t *testing.T) {
 			t.Errorf("left behind: %+v", q)
 		}
 		release()
+		if _, err := q.take(ctx, a); !errors.Is(err, context.Canceled) || q.free != 1 {
+			t.Errorf("for one who is gone: %v, %d free", err, q.free)
+		}
 		if release, err = q.take(t.Context(), c); err != nil {
 			t.Fatal(err)
 		}

@@ -21,7 +21,7 @@ import (
 	"github.com/parlordb/parlor/auth/password"
 )
 
-// Bounds on how many sign-ons wait for a slow hash, in all and from one address. At 100 ms a hash, whoever comes after them would wait for minutes.
+// Bounds on how many requests wait for a slow hash, in all and from one address. At 100 ms a hash, whoever comes after them would wait for minutes.
 const (
 	maxWaiting     = 1000
 	maxWaitingEach = 100
@@ -80,8 +80,8 @@ type PasswordOptions struct {
 //
 // A password that verified is remembered: the next request with it costs a keyed digest (HMAC-SHA256) instead of the slow hash. The key of an entry
 // covers name, password and the whole stored hash, so an entry of a changed password cannot be hit; entries of an old configuration are dropped.
-// The same password presented many times at once by one client is hashed once, and at most as many hashes as there are CPUs run at the same time.
-// Clients that wait for one take turns, so that a flood from one address does not keep the others waiting.
+// The same password presented many times at once by one client is hashed once, and at most as many hashes as there are CPUs run at the same time,
+// those of new passwords (Hash) among them. Clients that wait for one take turns, so that a flood from one address does not keep the others waiting.
 type Passwords struct {
 	users    Users
 	secret   [32]byte // keys the digests that the cache is addressed by; made anew by each process
@@ -165,8 +165,19 @@ func (p *Passwords) Configure(o PasswordOptions) {
 	p.settings.Store(s)
 }
 
-// Policy returns the one in force, to make new hashes by.
+// Policy returns the one in force, to make new hashes by; Hash does so at others' request.
 func (p *Passwords) Policy() password.Policy { return p.settings.Load().Policy }
+
+// Hash makes the hash of a new password under the Policy in force, with the given salt or, for "", a fresh one. It takes its turn with the sign-ons, as one
+// of ctx's client (WithClient). It fails with a *Refusal, 503, when too many are waiting, with ctx's error when ctx has ended, and as [password.Policy.New] does.
+func (p *Passwords) Hash(ctx context.Context, pass, salt string) (password.Hash, error) {
+	release, err := p.hashing.take(ctx, Client(ctx))
+	if err != nil {
+		return password.Hash{}, err
+	}
+	defer release()
+	return p.Policy().New(pass, salt)
+}
 
 // Verify returns the user of that name when the password is right. Otherwise it fails with a *Refusal: 401 with the same text for a
 // wrong password, an unknown or empty name, and a user with a second factor (whom a password alone does not let in); 403 for a hash that the

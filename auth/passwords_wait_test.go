@@ -108,14 +108,65 @@ func TestClientsTakeTurns(t *testing.T) {
 	})
 }
 
+// TestNewPasswordsTakeTurns: hashes of new passwords wait with the sign-ons, as their client's, and no longer than their request lasts.
+func TestNewPasswordsTakeTurns(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p, free := busyPasswords(t)
+		flood := WithClient(t.Context(), netip.MustParseAddr("192.0.2.1"))
+		closed, closeIt := context.WithCancel(flood)
+		results := make(chan error, 20)
+		for range 10 {
+			go func() {
+				_, err := p.Hash(closed, "plum", "")
+				results <- err
+			}()
+		}
+		for range 9 {
+			go func() {
+				h, err := p.Hash(flood, "plum", "salt")
+				if err == nil && (h.Salt != "salt" || p.Policy().Verify(h, "plum") != nil) {
+					err = fmt.Errorf("%+v is no hash of plum", h)
+				}
+				results <- err
+			}()
+		}
+		synctest.Wait()
+		go func() {
+			_, err := p.Verify(WithClient(t.Context(), netip.MustParseAddr("192.0.2.2")), "anna", "apple")
+			results <- err
+		}()
+		synctest.Wait()
+		closeIt()
+		for range 10 {
+			if err := <-results; !errors.Is(err, context.Canceled) {
+				t.Errorf("for a closed connection: %v", err)
+			}
+		}
+		synctest.Wait()
+		if n, addresses := p.hashing.waiting, len(p.hashing.order); n != 10 || addresses != 2 {
+			t.Errorf("%d wait, at %d addresses", n, addresses)
+		}
+		free()
+		for range 10 {
+			if err := <-results; err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
 func TestTooManyWaiting(t *testing.T) {
 	t.Parallel()
 	p, free := busyPasswords(t)
 	p.hashing.waiting = maxWaiting
-	_, err := p.Verify(t.Context(), "anna", "apple")
-	refusal, ok := errors.AsType[*Refusal](err)
-	if !ok || refusal.Status != 503 || refusal.Header.Get("Retry-After") == "" {
-		t.Errorf("%v, want 503 with Retry-After", err)
+	_, verified := p.Verify(t.Context(), "anna", "apple")
+	_, hashed := p.Hash(t.Context(), "plum", "")
+	for _, err := range []error{verified, hashed} {
+		refusal, ok := errors.AsType[*Refusal](err)
+		if !ok || refusal.Status != 503 || refusal.Header.Get("Retry-After") == "" {
+			t.Errorf("%v, want 503 with Retry-After", err)
+		}
 	}
 	if n := p.hashing.waiting; n != maxWaiting {
 		t.Errorf("%d waiting after one was turned away", n)

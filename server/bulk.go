@@ -92,6 +92,9 @@ func (s *Server) prepareBulk(r *request, b *bulk) error {
 			continue
 		}
 		if err := s.permit(r, doc); err != nil {
+			if _, refused := errors.AsType[*Error](err); !refused {
+				return err
+			}
 			b.results[i].Err = err
 			continue
 		}

@@ -182,8 +182,8 @@ func (s *Server) deleteDocument(r *request) error {
 	return r.send(http.StatusOK, appendWritten(nil, doc.ID, stored))
 }
 
-// permit asks what a document needs beyond a member's rights, and applies what _users does to its documents. In a bulk its refusals
-// concern one row.
+// permit asks what a document needs beyond a member's rights, and applies what _users does to its documents. In a bulk its refusals, of type *Error,
+// concern one row; other errors end the request.
 func (s *Server) permit(r *request, doc *incoming) error {
 	if strings.HasPrefix(doc.ID, "_design/") {
 		if err := r.needDBAdmin(); err != nil {

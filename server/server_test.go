@@ -58,7 +58,7 @@ func newTestServer(t testing.TB, settings ...string) *testServer {
 		t.Fatal(err)
 	}
 	users.Configure(live.Snapshot())
-	passwords := auth.NewPasswords(users, auth.PasswordOptions{})
+	passwords := auth.NewPasswords(users, auth.PasswordOptions{Policy: PasswordPolicy(live.Snapshot())})
 	state, revocations := NewState(st), new(auth.Revocations)
 	sessions := auth.NewSessions(state, users, revocations)
 	if err := sessions.Configure(auth.SessionOptions{Providers: []string{"prov"}}); err != nil {

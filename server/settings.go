@@ -45,7 +45,6 @@ type settings struct {
 	securityEditable bool // of _users
 	selfService      bool // users read and change their own documents
 	publicFields     []string
-	passwords        password.Policy
 	passwordRules    *password.Rules
 
 	cors    corsSettings
@@ -152,7 +151,6 @@ func newSettings(snap *config.Snapshot, on SignOn, version string) (*settings, e
 		securityEditable:         snap.Bool(false, "users_db_security_editable", "couchdb"),
 		selfService:              snap.Bool(true, "users_self_service", "parlor"),
 		publicFields:             list(snap.String("", "public_fields", "chttpd_auth", "couch_httpd_auth")),
-		passwords:                PasswordPolicy(snap),
 		cors:                     newCORS(snap),
 		hosts:                    hosts,
 		frames:                   newFrames(snap),

@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/parlordb/parlor/auth"
 	"github.com/parlordb/parlor/auth/password"
 	"github.com/parlordb/parlor/store"
 )
@@ -43,7 +44,7 @@ func FurnishUsers(ctx context.Context, st *store.Store) error {
 var hashMembers = []string{"argon2_memory", "argon2_parallelism", "argon2_time", "derived_key", "iterations", "password", "password_scheme", "password_sha", "preserve_salt", "pbkdf2_prf", "salt"}
 
 // prepareUser is done to a document before it is written to _users (spec §9.4): others' documents are hidden, and a password is
-// replaced by its hash.
+// replaced by its hash. Refusals of the document are of type *Error; other errors mean that no password can be hashed now, or for this request.
 func (s *Server) prepareUser(r *request, doc *incoming) error {
 	owner, isUser := strings.CutPrefix(doc.ID, userPrefix)
 	if !r.sec.isAdmin(&r.who) && r.who.Name != "" && (!isUser || owner != r.who.Name) {
@@ -71,8 +72,11 @@ func (s *Server) prepareUser(r *request, doc *incoming) error {
 	default:
 		return badRequest("preserve_salt must be true or false.")
 	}
-	h, err := r.set.passwords.New(pass, salt)
+	h, err := s.passwords.Hash(r.ofClient(), pass, salt)
 	if err != nil {
+		if _, busy := errors.AsType[*auth.Refusal](err); busy || r.Context().Err() != nil {
+			return err
+		}
 		s.log.Error("a password could not be hashed", "error", err)
 		return forbidden("Server cannot hash passwords at this time.")
 	}
