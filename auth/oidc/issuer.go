@@ -1,6 +1,7 @@
 package oidc
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -130,8 +131,8 @@ const (
 	maxToken  = 32 << 10 // longer ones are no tokens to jwt.Peek either
 )
 
-// NewIssuers fails where two of the list claim the same tokens (one issuer, one audience), and where two issuers could give one name to two people: because they have the same Name
-// or because, with Allow, their names may be the same.
+// NewIssuers fails where two of the list claim the same tokens (one issuer, one audience), and where two could give one name to two people: because two issuers have the same Name
+// or because, with Allow, the names that they make may be the same.
 func NewIssuers(list []*Issuer) (*Issuers, error) {
 	m := &Issuers{
 		byIssuer: make(map[string][]*Issuer),
@@ -150,22 +151,37 @@ func NewIssuers(list []*Issuer) (*Issuers, error) {
 }
 
 func (i *Issuer) collides(other *Issuer) error {
-	if i.o.Issuer == other.o.Issuer {
-		for _, audience := range i.o.Audience {
-			if slices.Contains(other.o.Audience, audience) {
-				return fmt.Errorf("%s and %s both take the tokens of %s for %q", other.o.Name, i.o.Name, i.o.Issuer, audience)
-			}
-		}
-		return nil
-	}
-	if i.o.Name == other.o.Name {
+	same := i.o.Issuer == other.o.Issuer
+	if !same && i.o.Name == other.o.Name {
 		return fmt.Errorf("%s is the name of two issuers, %s and %s: their users' names could be the same", i.o.Name, other.o.Issuer, i.o.Issuer)
 	}
-	both := i.o.Mapping.Unknown == Allow && other.o.Mapping.Unknown == Allow
-	if both && (strings.HasPrefix(i.prefix, other.prefix) || strings.HasPrefix(other.prefix, i.prefix)) {
-		return fmt.Errorf("%s and %s allow unknown users whose names could be the same: give each a user_prefix of its own, none of which begins with the other", other.o.Name, i.o.Name)
+	for _, audience := range i.o.Audience {
+		if same && slices.Contains(other.o.Audience, audience) {
+			return fmt.Errorf("%s and %s both take the tokens of %s for %q", other.o.Name, i.o.Name, i.o.Issuer, audience)
+		}
 	}
-	return nil
+	if !i.mayMeet(other) {
+		return nil
+	}
+	hint := ""
+	if same {
+		hint = ", or both the same username_claim and user_prefix"
+	}
+	return fmt.Errorf("%s and %s could give one name to two unknown users: give each a user_prefix of its own, none of which begins with the other%s", other.o.Name, i.o.Name, hint)
+}
+
+// mayMeet reports whether one could let somebody unknown in by a name that is somebody else's at the other. A registered user is known by issuer and subject, and nobody
+// else comes in under that name; who is merely allowed is known by the name alone, and would lose it, and all that it may enter, to one who registers.
+func (i *Issuer) mayMeet(other *Issuer) bool {
+	m, o := i.o.Mapping, other.o.Mapping
+	lets := func(u UnknownUsers) bool { return u == Allow || u == Register }
+	if !lets(m.Unknown) || !lets(o.Unknown) || m.Unknown == Register && o.Unknown == Register {
+		return false
+	}
+	if i.o.Issuer == other.o.Issuer && i.prefix == other.prefix && cmp.Or(m.UsernameClaim, "sub") == cmp.Or(o.UsernameClaim, "sub") {
+		return false // one name is one person's
+	}
+	return strings.HasPrefix(i.prefix, other.prefix) || strings.HasPrefix(other.prefix, i.prefix)
 }
 
 // Name implements auth.Method: "jwt".

@@ -177,6 +177,8 @@ func TestIssuersThatCollide(t *testing.T) {
 	t.Parallel()
 	w, other := newWorld(t), newWorld(t)
 	prefix := func(p string) *string { return &p }
+	apart := func(o *oidc.IssuerOptions) { o.Name, o.Audience = "x", []string{"more"} }
+	registers := func(o *oidc.IssuerOptions) { o.Mapping.Unknown = oidc.Register }
 	for what, tt := range map[string]struct {
 		one, two func(o *oidc.IssuerOptions)
 		same, ok bool // of one provider
@@ -192,11 +194,40 @@ func TestIssuersThatCollide(t *testing.T) {
 		"prefix of a prefix":            {one: func(o *oidc.IssuerOptions) { o.Name = "x"; o.Mapping.UserPrefix = prefix("cor") }},
 		"other prefixes":                {one: func(o *oidc.IssuerOptions) { o.Name = "x"; o.Mapping.UserPrefix = prefix("corq") }, ok: true},
 		"same name, linked users alone": {one: func(o *oidc.IssuerOptions) { o.Mapping.Unknown = oidc.Refuse }, two: func(o *oidc.IssuerOptions) { o.Mapping.Unknown = oidc.Register }},
+		"one of them registers, with other names": {one: func(o *oidc.IssuerOptions) { o.Name, o.Mapping.Unknown = "x", oidc.Register }, ok: true},
+		// Whoever the second allows would be put out, and succeeded, by him whom the first registers under that name.
 		"one of them registers": {one: func(o *oidc.IssuerOptions) {
-			o.Name = "x"
-			o.Mapping.UserPrefix = prefix("")
-			o.Mapping.Unknown = oidc.Register
+			o.Name, o.Mapping.UserPrefix, o.Mapping.Unknown = "x", prefix(""), oidc.Register
+		}},
+		"both register": {
+			one: func(o *oidc.IssuerOptions) {
+				o.Name, o.Mapping.UserPrefix, o.Mapping.Unknown = "x", prefix(""), oidc.Register
+			},
+			two: func(o *oidc.IssuerOptions) { o.Mapping.UserPrefix, o.Mapping.Unknown = prefix(""), oidc.Register }, ok: true,
+		},
+		"one takes linked users alone": {one: func(o *oidc.IssuerOptions) {
+			o.Name, o.Mapping.UserPrefix, o.Mapping.Unknown = "x", prefix(""), oidc.Refuse
 		}, ok: true},
+		// A subject may call himself what another section of his issuer calls somebody else.
+		"other claim": {one: func(o *oidc.IssuerOptions) { apart(o); o.Mapping.UsernameClaim = "preferred_username" }, same: true},
+		"other claim, one registers": {one: func(o *oidc.IssuerOptions) {
+			apart(o)
+			o.Mapping.UsernameClaim, o.Mapping.Unknown = "email", oidc.Register
+		}, same: true},
+		"other claim, both register": {one: func(o *oidc.IssuerOptions) {
+			apart(o)
+			o.Mapping.UsernameClaim, o.Mapping.Unknown = "email", oidc.Register
+		}, two: registers, same: true, ok: true},
+		"other claim, apart": {one: func(o *oidc.IssuerOptions) {
+			apart(o)
+			o.Mapping.UsernameClaim, o.Mapping.UserPrefix = "email", prefix("mail.")
+		}, same: true, ok: true},
+		"same claim, other prefix": {one: func(o *oidc.IssuerOptions) { apart(o); o.Mapping.UserPrefix = prefix("corp.x") }, same: true},
+		"same claim and prefix":    {one: func(o *oidc.IssuerOptions) { apart(o); o.Mapping.UserPrefix = prefix("corp.") }, same: true, ok: true},
+		"sub by its name, same names": {one: func(o *oidc.IssuerOptions) {
+			apart(o)
+			o.Mapping.UsernameClaim, o.Mapping.UserPrefix = "sub", prefix("corp.")
+		}, same: true, ok: true},
 	} {
 		second := other
 		if tt.same {
