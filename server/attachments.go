@@ -103,7 +103,7 @@ func (s *Server) putAttachment(r *request) error {
 	}
 	up := &uploads{memory: s.bodies}
 	defer up.discard()
-	stored, err := up.add(r, a, source{r.Body, readError})
+	stored, _, err := up.add(r, a, source{r.Body, readError})
 	if err != nil {
 		return err
 	}

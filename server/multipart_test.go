@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"encoding/base64"
+	"fmt"
 	"io"
 	"net/http"
 	"strconv"
@@ -39,6 +40,7 @@ func TestRelatedRefusals(t *testing.T) {
 		{"in another order", "PUT", "/db/x", relatedBodyOf(two, "de", "abc"), 400, "The attachment one has another length than was said.", kind},
 		{"too short", "PUT", "/db/x", relatedBodyOf(two, "abc", "d"), 400, "The attachment two has another length than was said.", kind},
 		{"another digest", "PUT", "/db/x", relatedBodyOf(`{"_attachments":{"one":{"follows":true,"digest":"md5-1111111111111111111111=="}}}`, "abc"), 400, "another digest", kind},
+		{"another digest of what is packed here", "PUT", "/db/x", relatedBodyOf(`{"_attachments":{"one":{"follows":true,"content_type":"text/plain","digest":"md5-1111111111111111111111=="}}}`, "abc"), 400, "another digest", kind},
 		{"not packed", "PUT", "/db/x", relatedBodyOf(`{"_attachments":{"one":{"follows":true,"encoding":"gzip"}}}`, "abc"), 400, "is not encoded with gzip", kind},
 		{"another length when packed", "PUT", "/db/x", relatedBodyOf(`{"_attachments":{"one":{"follows":true,"encoding":"gzip","length":3,"encoded_length":3}}}`, packed(t, []byte("abc"))), 400, "another encoded_length", kind},
 		{"another length when unpacked", "PUT", "/db/x", relatedBodyOf(`{"_attachments":{"one":{"follows":true,"encoding":"gzip","length":4}}}`, packed(t, []byte("abc"))), 400, "another length", kind},
@@ -54,6 +56,31 @@ func TestRelatedRefusals(t *testing.T) {
 	ts.do("PUT", "/db/x", whole, kind...)
 	if got := ts.do("GET", "/db/x/one", "") + ts.do("GET", "/db/x/two", ""); got != "abcde" {
 		t.Errorf("got %q", got)
+	}
+}
+
+// TestDigestOfPacked: what is packed here may be announced by the digest of what is sent, or by the one that is told of it afterwards.
+func TestDigestOfPacked(t *testing.T) {
+	t.Parallel()
+	ts := newTestServer(t)
+	ts.do("PUT", "/db", "")
+	put := func(id, digest string) string {
+		t.Helper()
+		doc := fmt.Sprintf(`{"_attachments":{"one":{"follows":true,"content_type":"text/plain","digest":%q}}}`, digest)
+		if status, text := ts.as("admin:secret", "PUT", "/db/"+id, relatedBodyOf(doc, "abc"), "Content-Type", `multipart/related; boundary="b"`); status != 201 {
+			t.Fatalf("%s: %d %s", digest, status, text)
+		}
+		_, told, _ := strings.Cut(ts.do("GET", "/db/"+id, ""), `"digest":"`)
+		told, _, _ = strings.Cut(told, `"`)
+		return told
+	}
+	sent := "md5-kAFQmDzST7DWlj99KOF/cg=="
+	told := put("x", sent)
+	if told == sent {
+		t.Fatal("nothing was packed")
+	}
+	if again := put("y", told); again != told {
+		t.Errorf("%s, then %s", told, again)
 	}
 }
 

@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"compress/gzip"
+	"crypto/md5"
 	"encoding/base64"
 	"errors"
 	"io"
@@ -63,33 +64,37 @@ func errAttachmentTooLarge(name string) *Error {
 }
 
 // add stores an attachment. Of a it takes Name, Type, RevPos and Encoding, which says how the source's bytes are encoded already; what compresses well is
-// packed on the way. Memory is bounded by a chunk.
-func (u *uploads) add(r *request, a store.Attachment, from source) (store.Attachment, error) {
+// packed on the way. Memory is bounded by a chunk. sent is the MD5 of the source's bytes.
+func (u *uploads) add(r *request, a store.Attachment, from source) (stored store.Attachment, sent [md5.Size]byte, err error) {
 	w, err := r.db.NewAttachment(r.Context())
 	if err != nil {
-		return a, err
+		return a, sent, err
 	}
 	u.writers = append(u.writers, w)
 	body := &bounded{source: from, left: r.set.maxAttachmentSize, name: a.Name}
 	var length int64
+	packs := a.Encoding == "" && r.set.compresses(a.Type)
+	sum := md5.New()
 	switch {
 	case a.Encoding != "":
 		length, err = copyPacked(w, body, r.set.maxAttachmentSize)
-	case r.set.compresses(a.Type):
+	case packs:
 		a.Encoding = "gzip"
-		length, err = u.pack(w, body, r.set.compressionLevel)
+		length, err = u.pack(w, io.TeeReader(body, sum), r.set.compressionLevel)
 	default:
 		length, err = io.Copy(w, body)
 	}
 	if err != nil {
-		return a, err
+		return a, sent, err
 	}
-	stored, err := w.Close()
-	if err != nil {
-		return a, err
+	if stored, err = w.Close(); err != nil {
+		return a, sent, err
+	}
+	if sent = stored.Digest; packs {
+		sum.Sum(sent[:0])
 	}
 	stored.Name, stored.Type, stored.RevPos, stored.Encoding, stored.Length = a.Name, a.Type, a.RevPos, a.Encoding, length
-	return stored, nil
+	return stored, sent, nil
 }
 
 // pack copies and compresses. It returns the number of bytes before that, or errBusy when requests hold too much memory already.
@@ -171,11 +176,11 @@ func (u *uploads) attachments(r *request, doc *incoming, next follower) ([]store
 		if a.Data != nil {
 			a.Encoding = "" // inline data is never packed
 		}
-		stored, err := u.add(r, a.Attachment, from)
+		stored, sent, err := u.add(r, a.Attachment, from)
 		if err != nil {
 			return nil, err
 		}
-		if err := a.verify(stored); err != nil {
+		if err := a.verify(stored, sent); err != nil {
 			return nil, err
 		}
 		list = append(list, stored)
@@ -193,8 +198,8 @@ func (a *incomingAttachment) source(next follower) (source, error) {
 	return next()
 }
 
-// verify compares what came with what the document said about it. Of inline data CouchDB believes the data.
-func (a *incomingAttachment) verify(stored store.Attachment) error {
+// verify compares what came, of which sent is the MD5, with what the document said about it. Of inline data CouchDB believes the data.
+func (a *incomingAttachment) verify(stored store.Attachment, sent [md5.Size]byte) error {
 	if !a.Follows {
 		return nil
 	}
@@ -205,8 +210,8 @@ func (a *incomingAttachment) verify(stored store.Attachment) error {
 	if a.Encoding != "" && a.Stored >= 0 && a.Stored != stored.Stored {
 		wrong = append(wrong, "encoded_length")
 	}
-	// What is packed here has another digest than what was sent.
-	if a.Digest != [16]byte{} && a.Encoding == stored.Encoding && a.Digest != stored.Digest {
+	// What was packed here and is sent back unpacked still has the digest that was told of it.
+	if a.Digest != [md5.Size]byte{} && a.Digest != sent && a.Digest != stored.Digest {
 		wrong = append(wrong, "digest")
 	}
 	if wrong != nil {
