@@ -45,9 +45,9 @@ func (c *client) lookForVault(ctx context.Context, d *newDevice) (*foundVault, e
 			return nil, err
 		}
 	}
-	// A vault that is shared has its passphrase from its owner. One with devices has one too, though it be empty: between the making of the
+	// Whoever else enters a vault has its passphrase from the owner. One with devices has one too, though it be empty: between the making of the
 	// first device and its first sync nothing is written, and a device that rebuilds deletes all.
-	f.used = d.owner != d.user || slices.ContainsFunc(f.tokens, func(t credential) bool { return slices.Contains(t.Databases, f.database) })
+	f.used = d.owner != d.user || f.opensOne(f.tokens)
 	var info struct {
 		Docs    int64 `json:"doc_count"`
 		Deleted int64 `json:"doc_del_count"`
@@ -65,47 +65,63 @@ func (c *client) lookForVault(ctx context.Context, d *newDevice) (*foundVault, e
 	}
 	f.exists = true
 	f.used = f.used || info.Docs > 0 || info.Deleted > 0
-	if err := c.lookForSalt(ctx, f); err != nil {
+	shares, err := c.lookForOwner(ctx, d, f)
+	if err != nil {
 		return nil, err
 	}
-	return f, c.lookForOwner(ctx, d, f)
+	return f, c.lookForUse(ctx, f, shares)
 }
 
-// lookForSalt finds out whether a device of a vault without documents has begun to encrypt.
-func (c *client) lookForSalt(ctx context.Context, f *foundVault) error {
+// opensOne reports whether one of the credentials is for the vault alone, as a device's is.
+func (f *foundVault) opensOne(list []credential) bool {
+	return slices.ContainsFunc(list, func(t credential) bool { return slices.Contains(t.Databases, f.database) })
+}
+
+// lookForUse finds out whether a vault without documents is used all the same: a device has begun to encrypt, or one of somebody with whom it is shared is
+// about to.
+func (c *client) lookForUse(ctx context.Context, f *foundVault, shares map[string]string) error {
 	if f.used {
 		return nil
 	}
 	_, err := c.get(ctx, http.MethodGet, "/"+pathSegment(f.database)+"/_local/obsidian_livesync_sync_parameters", "")
-	if isStatus(err, http.StatusNotFound) {
-		return nil
+	if !isStatus(err, http.StatusNotFound) {
+		f.used = err == nil
+		return err
 	}
-	f.used = err == nil
-	return err
+	for user := range shares {
+		tokens, err := c.credentials(ctx, user)
+		if err != nil {
+			return err
+		}
+		if f.used = f.opensOne(tokens); f.used {
+			return nil
+		}
+	}
+	return nil
 }
 
-// lookForOwner finds out whether a database is the owner's, and shared with the user if that is another.
-func (c *client) lookForOwner(ctx context.Context, d *newDevice, f *foundVault) error {
+// lookForOwner finds out whether a database is the owner's, and shared with the user if that is another. It returns with whom it is shared.
+func (c *client) lookForOwner(ctx context.Context, d *newDevice, f *foundVault) (shares map[string]string, err error) {
 	var vault struct {
 		Owner  string            `json:"owner"`
 		Shares map[string]string `json:"shares"`
 	}
-	err := c.ask(ctx, "/"+pathSegment(f.database)+"/_vault", &vault)
+	err = c.ask(ctx, "/"+pathSegment(f.database)+"/_vault", &vault)
 	if isStatus(err, http.StatusNotFound) && d.owner == d.user {
 		f.unowned = true
-		return nil
+		return nil, nil
 	}
 	switch {
 	case err != nil:
-		return err
+		return nil, err
 	case vault.Owner == "":
-		return fmt.Errorf("the vault %s belongs to nobody, since its owner was removed; an administrator gives it to somebody by PUT /%[1]s/_vault", f.database)
+		return nil, fmt.Errorf("the vault %s belongs to nobody, since its owner was removed; an administrator gives it to somebody by PUT /%[1]s/_vault", f.database)
 	case vault.Owner != d.owner:
-		return fmt.Errorf("the vault %s belongs to %s", f.database, printable(vault.Owner))
+		return nil, fmt.Errorf("the vault %s belongs to %s", f.database, printable(vault.Owner))
 	case d.owner != d.user && vault.Shares[d.user] != "write":
-		return fmt.Errorf("the vault %s is not shared with %s for writing, which LiveSync needs; 'parlor vault share' does that", f.database, printable(d.user))
+		return nil, fmt.Errorf("the vault %s is not shared with %s for writing, which LiveSync needs; 'parlor vault share' does that", f.database, printable(d.user))
 	}
-	return nil
+	return vault.Shares, nil
 }
 
 // ask gets JSON.
