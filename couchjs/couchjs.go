@@ -36,7 +36,8 @@
 // heap is limited (the function sees an InternalError), and after that the child is replaced. On Linux the child's whole data segment is
 // limited too, system calls that it does not need are refused (it can open no file or socket and start no program), and if it was
 // started by root it becomes "nobody". A child ends when its
-// standard input does, so that none outlives its parent.
+// standard input does, so that none outlives its parent. Calls of one scope occupy at most half of the children, so that a database's endless
+// function holds up none but its own calls.
 package couchjs
 
 import (
@@ -50,7 +51,7 @@ import (
 type Options struct {
 	// Command starts a child: a program that calls Main. nil: this program with the argument "couchjs".
 	Command   []string
-	Processes int              // children at most; 0: the number of CPUs
+	Processes int              // children at most; 0: the number of CPUs, but two at least
 	Timeout   time.Duration    // of one call; 0: 5 s, CouchDB's os_process_timeout
 	Idle      time.Duration    // how long a child without work is kept; 0: a minute
 	Memory    int64            // bytes of JavaScript heap of a child; 0: 64 MiB

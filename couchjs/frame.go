@@ -43,6 +43,7 @@ type functionKey = [sha256.Size]byte
 // request is a call of a function.
 type request struct {
 	op       byte
+	scope    string // stays here: the child knows key alone
 	key      functionKey
 	function string
 	modules  []byte
@@ -61,7 +62,7 @@ func newRequest(op byte, scope, function string, modules []byte, args ...[]byte)
 		h.Write(size[:])
 		h.Write(part)
 	}
-	r := request{op: op, function: function, modules: modules, args: args}
+	r := request{op: op, scope: scope, function: function, modules: modules, args: args}
 	h.Sum(r.key[:0])
 	return r
 }

@@ -100,6 +100,33 @@ func TestContextEnds(t *testing.T) {
 	}
 }
 
+// TestScopesShareSeats: as many endless calls of one scope as there may be hold up no other scope.
+func TestScopesShareSeats(t *testing.T) {
+	t.Parallel()
+	p := newPool(t, Options{Processes: 4})
+	gone, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	for range 10 {
+		wg.Go(func() {
+			_ = p.In("a").Validate(gone, spin, nil, []byte(`{"spin":1}`), []byte("null"), []byte("{}"), []byte("{}"))
+		})
+	}
+	waitUntilBusy(t, p)
+	for range 10 {
+		if err := p.In("b").Validate(context.Background(), spin, nil, []byte("{}"), []byte("null"), []byte("{}"), []byte("{}")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(p.seats); n > 2 {
+		t.Errorf("one scope has %d of 4 seats", n)
+	}
+	cancel()
+	wg.Wait()
+	if len(p.shares) != 0 || len(p.seats) != 0 {
+		t.Errorf("%d shares and %d seats are left", len(p.shares), len(p.seats))
+	}
+}
+
 // waitUntilBusy returns when a call has taken a seat.
 func waitUntilBusy(t *testing.T, p *Pool) {
 	t.Helper()

@@ -29,9 +29,16 @@ type Pool struct {
 
 	mu     sync.Mutex
 	closed bool
+	shares map[string]*share                    // by scope, of those that have calls
 	calls  map[*request]context.CancelCauseFunc // under way
 	idle   []*process                           // the one used last at the end
 	sweep  *time.Timer                          // ends what has been idle for too long; nil while nothing is idle
+}
+
+// share is what a scope may occupy of the seats.
+type share struct {
+	seats chan struct{}
+	calls int // that have a seat or wait for one; the last one takes the share with it
 }
 
 // NewPool returns a pool with no child yet.
@@ -42,7 +49,8 @@ func NewPool(o Options) *Pool {
 		idleFor: cmp.Or(o.Idle, time.Minute),
 		now:     o.Now,
 		log:     o.Log,
-		seats:   make(chan struct{}, cmp.Or(o.Processes, runtime.NumCPU())),
+		seats:   make(chan struct{}, cmp.Or(o.Processes, max(2, runtime.NumCPU()))),
+		shares:  map[string]*share{},
 		calls:   map[*request]context.CancelCauseFunc{},
 	}
 	if p.now == nil {
@@ -97,12 +105,11 @@ func (p *Pool) call(ctx context.Context, r request) (string, error) {
 		return "", ErrClosed
 	}
 	defer p.finish(&r)
-	select {
-	case p.seats <- struct{}{}:
-	case <-ctx.Done():
-		return "", ended(ctx)
+	leave, err := p.sit(ctx, r.scope)
+	if err != nil {
+		return "", err
 	}
-	defer func() { <-p.seats }()
+	defer leave()
 	a, err := p.callChild(ctx, &r)
 	if err != nil {
 		return "", err
@@ -128,6 +135,38 @@ func (p *Pool) finish(r *request) {
 	delete(p.calls, r)
 	p.mu.Unlock()
 	p.busy.Done()
+}
+
+// sit waits for a seat, first for one of those that the scope may have. The caller calls leave when it is done with it.
+func (p *Pool) sit(ctx context.Context, scope string) (leave func(), err error) {
+	p.mu.Lock()
+	mine := p.shares[scope]
+	if mine == nil {
+		mine = &share{seats: make(chan struct{}, max(1, cap(p.seats)/2))}
+		p.shares[scope] = mine
+	}
+	mine.calls++
+	p.mu.Unlock()
+	taken := []chan struct{}{mine.seats, p.seats}
+	release := func(n int) {
+		for _, seats := range taken[:n] {
+			<-seats
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if mine.calls--; mine.calls == 0 {
+			delete(p.shares, scope)
+		}
+	}
+	for i, seats := range taken {
+		select {
+		case seats <- struct{}{}:
+		case <-ctx.Done():
+			release(i)
+			return nil, ended(ctx)
+		}
+	}
+	return func() { release(len(taken)) }, nil
 }
 
 // ended returns why a context ended, in the words of the contract: ErrClosed or the context's own error.
