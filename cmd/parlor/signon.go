@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -114,6 +115,9 @@ func checkPasswords(s *config.Snapshot) error {
 	if p.Iterations < 1 || p.MinIterations > p.Iterations || p.Iterations > p.MaxIterations {
 		return invalid("[chttpd_auth] iterations: %d is not between min_iterations, %d, and max_iterations, %d", p.Iterations, p.MinIterations, p.MaxIterations)
 	}
+	if !slices.ContainsFunc(admins(s), func(name string) bool { return usable(s, name, p) }) {
+		return invalid("[chttpd_auth] min_iterations, %d, and max_iterations, %d, would lock out all administrators", p.MinIterations, p.MaxIterations)
+	}
 	p.Iterations, p.MinIterations, p.MaxIterations = 1, 1, 1 // it is scheme and digest that are tried
 	p.Argon2 = password.Argon2{Memory: 8, Time: 1, Parallelism: 1}
 	if _, err := p.New("", "salt"); err != nil {
@@ -124,6 +128,13 @@ func checkPasswords(s *config.Snapshot) error {
 		return refused("chttpd_auth", "password_regexp", err)
 	}
 	return nil
+}
+
+// usable reports whether an administrator's hash lets anybody in under a policy.
+func usable(s *config.Snapshot, admin string, p password.Policy) bool {
+	h, _, err := password.ParseAdmin(s.String("", admin, "admins"))
+	bounded := h.Scheme == password.PBKDF2 || h.Scheme == password.SimplePBKDF2
+	return err == nil && (!bounded || h.Iterations >= p.MinIterations && h.Iterations <= p.MaxIterations)
 }
 
 // passwordOptions says how passwords are checked, and whose.

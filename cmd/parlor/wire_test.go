@@ -74,6 +74,8 @@ func TestSettingsThatCannotBeUsed(t *testing.T) {
 		basicSettings + "iterations = 0\n",
 		basicSettings + "iterations = 10\nmin_iterations = 11\n",
 		basicSettings + "max_iterations = 1000\n",
+		basicSettings + "min_iterations = 11\n",
+		basicSettings + "iterations = 5\nmax_iterations = 9\n",
 		basicSettings + "password_regexp = not-a-list\n",
 		basicSettings + "x_auth_roles = X-Auth-CouchDB-UserName\n",
 		basicSettings + "[chttpd]\nauthentication_handlers = {x, y}\n",
