@@ -654,6 +654,15 @@ func TestLogout(t *testing.T) {
 	}
 }
 
+// TestTooManyLogoutTokens: that there were too many is no fault of the token, which the provider may send again.
+func TestTooManyLogoutTokens(t *testing.T) {
+	t.Parallel()
+	e := asError(invalidRequest(&auth.Refusal{Status: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {"1"}}}))
+	if e.Status != http.StatusTooManyRequests || e.Header.Get("Retry-After") != "1" {
+		t.Errorf("%d %v", e.Status, e.Header)
+	}
+}
+
 // TestBackchannelLogout: the provider ends a login, by its session or by its subject, and the feeds of its sessions with it.
 func TestBackchannelLogout(t *testing.T) {
 	t.Parallel()

@@ -47,7 +47,7 @@ func origin(url string) string {
 }
 
 // postBackchannelLogout ends the sessions that a provider says have ended there (Back-Channel Logout 1.0 §2.5). Whatever is wrong with
-// the request is a 400, as §2.8 wants it.
+// the request is a 400, as §2.8 wants it; an address that has sent too many is told so.
 func (s *Server) postBackchannelLogout(r *request) error {
 	r.private()
 	p, err := r.set.provider(r.args[0])
@@ -87,9 +87,9 @@ func loggedOut(who oidc.LoggedOut, subject, sid string) bool {
 	return who.Subject != "" && who.Subject == subject
 }
 
-// invalidRequest makes a 400 of what is the client's fault.
+// invalidRequest makes a 400 of what is the client's fault, but for too many such requests.
 func invalidRequest(err error) error {
-	if e := asError(err); e.Status < 500 {
+	if e := asError(err); e.Status < 500 && e.Status != http.StatusTooManyRequests {
 		return &Error{Status: http.StatusBadRequest, Kind: "invalid_request", Reason: e.Reason, Cause: err}
 	}
 	return err

@@ -36,7 +36,7 @@ type IssuerOptions struct {
 	Leeway     time.Duration
 	Mapping    Mapping
 	Directory  Directory
-	Budget     *auth.Budget                     // of tokens with wrong signatures, as in jwt.Options
+	Budget     *auth.Budget                     // of tokens with wrong signatures, as in jwt.Options; also of logout tokens
 	Client     func(r *http.Request) netip.Addr // as in jwt.Options
 	Now        func() time.Time                 // nil: time.Now
 }

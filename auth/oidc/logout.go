@@ -10,6 +10,8 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/parlordb/parlor/auth"
 )
 
 // LogoutURL is where to send a browser so that the provider forgets its session too (RP-Initiated Logout 1.0), "" when the provider has no such place. back is
@@ -41,8 +43,8 @@ const logoutLife = 10 * time.Minute
 // clockSlack is how far ahead of ours the clock may be that a logout token's iat is from, besides the leeway.
 const clockSlack = time.Minute
 
-// BackchannelLogout checks a logout token (Back-Channel Logout 1.0 §2.6); its jti serves once. It fails with an *auth.Refusal: 400, or 503 when the provider's
-// keys are not to be had, so that the token cannot be judged.
+// BackchannelLogout checks a logout token (Back-Channel Logout 1.0 §2.6); its jti serves once. It fails with an *auth.Refusal: 400, 503 when the provider's keys are
+// not to be had, so that the token cannot be judged, or 429 when the Budget of the context's auth.Client is used up.
 func (p *Provider) BackchannelLogout(ctx context.Context, logoutToken string) (LoggedOut, error) {
 	meta, err := p.metadata(ctx)
 	if err != nil {
@@ -51,6 +53,9 @@ func (p *Provider) BackchannelLogout(ctx context.Context, logoutToken string) (L
 	who, err := p.checkLogoutToken(ctx, meta, logoutToken)
 	if fault, ok := errors.AsType[errToken](err); ok {
 		return LoggedOut{}, p.explain(p.refuse(http.StatusBadRequest, "The logout token is not to be trusted."), string(fault))
+	}
+	if refusal, ok := errors.AsType[*auth.Refusal](err); ok {
+		return LoggedOut{}, refusal
 	}
 	if err != nil {
 		return LoggedOut{}, p.away(ctx, err.Error())
@@ -66,10 +71,15 @@ func (p *Provider) checkLogoutToken(ctx context.Context, meta *Metadata, raw str
 	if typ, found := header.ExtraHeaders["typ"]; found && !isLogoutType(typ) {
 		return LoggedOut{}, errToken("typ is another kind of token's")
 	}
+	giveBack, err := p.o.Issuer.o.Budget.Take(auth.Client(ctx))
+	if err != nil {
+		return LoggedOut{}, err
+	}
 	token, err := p.verifier(meta, false).VerifyLogout(ctx, raw)
 	if err != nil {
 		return LoggedOut{}, errToken(err.Error())
 	}
+	giveBack()
 	var payload jsontext.Value
 	if err := token.Claims(&payload); err != nil {
 		return LoggedOut{}, errToken(err.Error())

@@ -1,11 +1,14 @@
 package oidc
 
 import (
+	"context"
+	"net/netip"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/parlordb/parlor/auth"
 	"github.com/parlordb/parlor/auth/authtest"
 )
 
@@ -93,6 +96,38 @@ func TestLogoutTokenServesOnce(t *testing.T) {
 		if _, err := a.BackchannelLogout(t.Context(), a.idp.LogoutToken(t, "anna", "", nil)); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// TestForgedLogoutTokensCost: an address has so many wrong signatures computed and no more, whatever else it sends; right ones cost it nothing.
+func TestForgedLogoutTokensCost(t *testing.T) {
+	t.Parallel()
+	a := newAt(t, authtest.ProviderOptions{}, nil)
+	a.o.Issuer.o.Budget = auth.NewBudget(auth.BudgetOptions{Failures: 3, Now: a.clock.Now})
+	from := func(address string) context.Context {
+		return auth.WithClient(t.Context(), netip.MustParseAddr(address))
+	}
+	stranger := authtest.NewProvider(t, authtest.ProviderOptions{Issuer: a.idp.URL, Now: a.clock.Now})
+	for range 10 {
+		if _, err := a.BackchannelLogout(from("192.0.2.1"), a.idp.LogoutToken(t, "anna", "", nil)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 3 {
+		_, err := a.BackchannelLogout(from("192.0.2.1"), stranger.LogoutToken(t, "anna", "", nil))
+		refused(t, "forged", err, 400)
+	}
+	good := a.idp.LogoutToken(t, "anna", "", nil)
+	_, err := a.BackchannelLogout(from("192.0.2.1"), good)
+	if refusal := refused(t, "one too many", err, 429); refusal.Header.Get("Retry-After") == "" {
+		t.Error("without Retry-After")
+	}
+	if _, err := a.BackchannelLogout(from("192.0.2.2"), good); err != nil {
+		t.Errorf("from another address: %v", err)
+	}
+	a.clock.Advance(time.Minute)
+	if _, err := a.BackchannelLogout(from("192.0.2.1"), a.idp.LogoutToken(t, "anna", "", nil)); err != nil {
+		t.Errorf("a minute later: %v", err)
 	}
 }
 
