@@ -287,6 +287,10 @@ func vaultFaults() []doctorFault {
 
 func writeFaults() []doctorFault {
 	return []doctorFault{
+		{"a reader", "write", isFailed, "only read", fault{request: says("POST", "/_bulk_docs", 403, anError)}},
+		{"writes kept away", "write", isFailed, "502", fault{request: says("POST", "/_bulk_docs", 502, "<html>")}},
+		{"nothing written by a reader", "_local", isSkipped, "not write", fault{request: says("POST", "/_bulk_docs", 403, anError)}},
+		{"nothing large written by a reader", "large body", isSkipped, "not write", fault{request: says("POST", "/_bulk_docs", 403, anError)}},
 		{"local refused", "_local", isFailed, "cannot be written", fault{request: func(w http.ResponseWriter, r *http.Request) bool {
 			return strings.Contains(r.URL.Path, "/_local/") && says("PUT", "", 403, anError)(w, r)
 		}}},

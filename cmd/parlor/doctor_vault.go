@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -155,6 +156,25 @@ func (d *doctor) checkConfig(ctx context.Context) {
 	d.ok(check, "as LiveSync's own check wants them")
 }
 
+// checkWrite finds out whether the user may write to the vault, by writing no documents.
+func (d *doctor) checkWrite(ctx context.Context) bool {
+	const check = "write"
+	a, err := d.send(ctx, ask{method: http.MethodPost, path: d.vaultPath("/_bulk_docs"), body: `{"docs":[]}`})
+	switch {
+	case err != nil:
+		d.fail(check, "no answer: "+err.Error(), reachAdvice(err))
+	case a.status == http.StatusUnauthorized || a.status == http.StatusForbidden:
+		d.fail(check, "this user may only read the vault: "+a.said(), "LiveSync needs to write: share the vault without -read ('parlor vault share "+d.vault+" "+cmp.Or(d.user, "USER")+
+			"'), and see that the credential is for writing too ('parlor token list')")
+	case a.status != http.StatusCreated:
+		d.fail(check, "a request without any documents is refused: "+a.said(), "a proxy may keep POST requests from the server")
+	default:
+		d.ok(check, "this user may write to the vault")
+		return true
+	}
+	return false
+}
+
 const localAdvice = "LiveSync keeps its encryption salt and its list of devices in _local documents: members must be able to write them"
 
 // checkLocal writes a scratch _local document, and looks whether a device that has not read it can overwrite it.
@@ -206,7 +226,7 @@ func (d *doctor) remove(ctx context.Context, path string) {
 	}
 	gone, err := d.send(ctx, ask{method: http.MethodDelete, path: path + "?rev=" + url.QueryEscape(doc.Rev)})
 	if err == nil && gone.status != http.StatusOK {
-		d.warn("_local", "the scratch document stays: "+gone.said(), "it is small, and is never synced")
+		d.warn("_local", "the scratch document stays: "+gone.said(), "it is never synced")
 	}
 }
 
