@@ -71,6 +71,11 @@ const saltDocument = "obsidian_livesync_sync_parameters"
 // is not enough to protect a salt: one that is deleted could be made anew without naming any.
 func (s *Server) mayStoreLocal(r *request, id string, body []byte) error {
 	if body != nil {
+		if !r.mayWrite() {
+			if err := r.mayCheckpoint(id, body); err != nil {
+				return err
+			}
+		}
 		return s.roomForLocal(r, id, body)
 	}
 	if id != saltDocument || r.sec.isAdmin(&r.who) {
@@ -87,6 +92,29 @@ func (s *Server) mayStoreLocal(r *request, id string, body []byte) error {
 		return forbidden("This document holds the salt of the vault's encryption. Only an admin of the database may delete it.")
 	}
 	return nil
+}
+
+// mayWrite reports whether the caller may write documents: who may not writes checkpoints all the same.
+func (r *request) mayWrite() bool {
+	return r.who.Scope.Allows(r.db.Name(), true) && r.sec.mayWrite(&r.who)
+}
+
+// mayCheckpoint judges what a caller who only reads puts into a _local document: no more than a checkpoint takes, with the 50 entries that its history may
+// have, and into a vault only as long as it has no more of them than its devices need. Other databases may have any number of readers, as in CouchDB.
+func (r *request) mayCheckpoint(id string, body []byte) error {
+	if len(id)+len(body) > checkpointBytes {
+		return &Error{Status: 413, Kind: "too_large", Reason: "You may only read this database, and write checkpoints of replications. With its id one has " +
+			strconv.Itoa(checkpointBytes) + " bytes at most."}
+	}
+	if r.sec.vault == nil {
+		return nil
+	}
+	few, err := hasFewLocals(r.db, id)
+	if err == nil && !few {
+		err = &Error{Status: 413, Kind: "too_many_checkpoints", Reason: "This vault has " + strconv.Itoa(checkpointCount) +
+			" _local documents. Its owner may delete those that are of no use any more."}
+	}
+	return err
 }
 
 // localTag is the ETag of a _local document. Revisions start again after a deletion, so it is made of the content too.

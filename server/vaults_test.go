@@ -407,6 +407,53 @@ func TestRebuildThatFailed(t *testing.T) {
 	}
 }
 
+// TestReadersWriteCheckpointsOnly: what somebody who only reads leaves in a vault has bounds that no replication comes near.
+func TestReadersWriteCheckpointsOnly(t *testing.T) {
+	t.Parallel()
+	ts := newTestServer(t)
+	ts.do("PUT", "/_users", "")
+	ts.addUser("ann")
+	ts.addUser("bob")
+	// An entry as CouchDB's replicator writes it, with sequences longer than they are here.
+	entry := fmt.Sprintf(`{"session_id":"5a4c1e0f6d2b4a7c8e9f0a1b2c3d4e5f","start_time":"Sun, 22 Nov 2026 02:30:30 GMT","end_time":"Sun, 22 Nov 2026 02:30:31 GMT",`+
+		`"start_last_seq":%q,"end_last_seq":%[1]q,"recorded_seq":%[1]q,"missing_checked":123456,"missing_found":123456,"docs_read":123456,"docs_written":123456,`+
+		`"doc_write_failures":0,"bulk_get_docs":123456,"bulk_get_attempts":123456}`, strings.Repeat("q", 200))
+	history := `{"history":[` + entry + strings.Repeat(","+entry, 49) + `],"replication_id_version":4,"version":1}`
+	large := `{"data":"` + strings.Repeat("x", checkpointBytes) + `"}`
+	ts.steps(
+		step{ann, "PUT", "/ann-a", "", 201},
+		step{ann, "PUT", "/ann-a/_vault", `{"shares":{"bob":"read"}}`, 200},
+		step{bob, "PUT", "/ann-a/_local/checkpoint", history, 201},
+		step{bob, "PUT", "/ann-a/_local/large", large, 413},
+		step{bob, "PUT", "/ann-a/_local/" + strings.Repeat("x", 6000), large[:checkpointBytes-5000] + `"}`, 413},
+		step{ann, "PUT", "/ann-a/_local/large", large, 201},
+		step{bob, "PUT", "/ann-a/_local/large", `{"_rev":"0-1",` + large[1:], 413},
+	)
+	status, answer := ts.as(ann, "POST", "/_tokens", `{"scopes":["read"]}`)
+	value, err := checkJSON([]byte(answer))
+	if status != http.StatusCreated || err != nil {
+		t.Fatalf("%d %s", status, answer)
+	}
+	secret, _ := text(objectMember(value, "token"))
+	reader := "ann:" + secret
+	ts.steps(step{reader, "PUT", "/ann-a/_local/token", history, 201}, step{reader, "PUT", "/ann-a/_local/token2", large, 413})
+
+	db, err := ts.store.DB("ann-a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 3; i < checkpointCount; i++ {
+		if _, err := db.PutLocal(t.Context(), fmt.Sprint("c", i), 0, []byte(`{"n":1}`)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ts.steps(
+		step{bob, "PUT", "/ann-a/_local/new", `{}`, 413},
+		step{bob, "PUT", "/ann-a/_local/checkpoint", `{"_rev":"0-1"}`, 201},
+		step{ann, "PUT", "/ann-a/_local/new", `{}`, 201},
+	)
+}
+
 func TestListOfVaults(t *testing.T) {
 	t.Parallel()
 	ts := newTestServer(t)
