@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,7 +43,7 @@ func parseNewDevice(args []string) (*newDevice, serverFlags, error) {
 	d := new(newDevice)
 	f := newFlags("livesync add", "", livesyncAddHelp)
 	f.StringVar(&d.user, "user", "", "the user whose device it is")
-	f.StringVar(&d.vault, "vault", "", "the vault, in lower-case letters, digits and _$()+-")
+	f.StringVar(&d.vault, "vault", "", "the vault, in lower-case letters, digits and _$()+-; not needed where [parlor_vaults] pattern gives each user one")
 	f.StringVar(&d.owner, "owner", "", "the owner of the vault, when it is shared with the user; without it the user")
 	f.StringVar(&d.label, "device", "", "what the device is called in lists, such as \"Alice's phone\"")
 	kind := f.String("auth", "password", "what the device signs in with: password, the simplest, or a key for "+strings.Join(livesync.Algorithms(), ", "))
@@ -85,9 +86,7 @@ func (d *newDevice) check() error {
 	switch {
 	case d.user == "":
 		return errors.New("-user is missing")
-	case d.vault == "":
-		return errors.New("-vault is missing")
-	case !vaultName.MatchString(d.vault):
+	case d.vault != "" && !vaultName.MatchString(d.vault):
 		return fmt.Errorf("-vault %q is no name for a vault: take lower-case letters, digits and _$()+-", d.vault)
 	case strings.TrimSpace(d.label) == "":
 		return errors.New("-device is missing: say what the device is called, so that it can be told apart when it is lost")
@@ -174,7 +173,7 @@ func (p *program) addDevice(ctx context.Context, c *client, d *newDevice, found 
 	if err != nil {
 		return err
 	}
-	device.Server, device.Name = out.server, d.vault+" on "+hostOf(out.server)
+	device.Server, device.Name = out.server, cmp.Or(d.vault, found.database)+" on "+hostOf(out.server)
 	if err = p.handOut(d, device, out); err == nil {
 		err = ctx.Err() // interrupted: what was printed is of no use then
 	}

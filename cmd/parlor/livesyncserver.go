@@ -32,10 +32,10 @@ func (c *client) lookForVault(ctx context.Context, d *newDevice) (*foundVault, e
 	if err != nil {
 		return nil, err
 	}
-	if pattern == "" || pattern == "none" { // "none": only administrators make vaults
-		pattern = "{user}-*"
+	f := new(foundVault)
+	if f.database, err = d.databaseUnder(pattern); err != nil {
+		return nil, err
 	}
-	f := &foundVault{database: strings.NewReplacer("{user}", livesync.VaultPrefix(d.owner), "*", d.vault).Replace(pattern)}
 	_, err = c.get(ctx, http.MethodGet, userPath(d.user), "")
 	if f.userExists = err == nil; err != nil && !isStatus(err, http.StatusNotFound) {
 		return nil, err
@@ -70,6 +70,26 @@ func (c *client) lookForVault(ctx context.Context, d *newDevice) (*foundVault, e
 		return nil, err
 	}
 	return f, c.lookForUse(ctx, f, shares)
+}
+
+// databaseUnder is the name of the vault's database under the pattern of the server. A pattern without a "*" gives each user one vault, which -vault
+// need not name, and may by its database alone.
+func (d *newDevice) databaseUnder(pattern string) (string, error) {
+	if pattern == "" || pattern == "none" { // "none": only administrators make vaults
+		pattern = "{user}-*"
+	}
+	database := strings.NewReplacer("{user}", livesync.VaultPrefix(d.owner), "*", d.vault).Replace(pattern)
+	switch several := strings.Contains(pattern, "*"); {
+	case several && d.vault == "":
+		return "", errors.New("-vault is missing")
+	case !several && d.vault != "" && d.vault != database:
+		return "", fmt.Errorf("the server's [parlor_vaults] pattern, %s, gives each user one vault, and %s's is the database %s: leave -vault out",
+			pattern, printable(d.owner), database)
+	case strings.Contains(database, "/"):
+		return "", fmt.Errorf("the server's [parlor_vaults] pattern, %s, makes the vault's database %s, and LiveSync takes what is before a \"/\" for a path: "+
+			"choose a pattern without one", pattern, database)
+	}
+	return database, nil
 }
 
 // opensOne reports whether one of the credentials is for the vault alone, as a device's is.
