@@ -19,9 +19,10 @@ import (
 // used again.
 type request struct {
 	*http.Request
-	w   response
-	set *settings // in force when the request came
-	id  string    // X-Couch-Request-ID
+	Body io.ReadCloser // in the place of that of http.Request, for net/http looks at the type of its own
+	w    response
+	set  *settings // in force when the request came
+	id   string    // X-Couch-Request-ID
 
 	buf      []byte    // empty, for small answers
 	watched  bool      // another goroutine may still look at it when it has been answered
@@ -202,7 +203,7 @@ func readError(err error) error {
 		return errTooLarge
 	}
 	if refused, ok := errors.AsType[*Error](err); ok {
-		return refused // its sender, by judgedBody
+		return refused // by arrival, or its sender by judgedBody
 	}
 	return &Error{Status: 400, Kind: "bad_request", Reason: "The request body ended early.", Cause: err}
 }

@@ -160,6 +160,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 	}
 	r := s.newRequest(hr, set)
 	r.w = response{ResponseWriter: w, minimal: r.preferred()}
+	s.await(r, w)
 	s.baseHeaders(r)
 	defer func() {
 		s.finish(r, start, recover())

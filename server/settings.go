@@ -29,7 +29,8 @@ type settings struct {
 	maxBulkDocs       int
 	maxBulkGet        int
 	maxUUIDs          int64
-	changesTimeout    int64 // milliseconds
+	changesTimeout    int64         // milliseconds
+	bodyTimeout       time.Duration // 0: none
 	feedSilence       time.Duration
 
 	requireValidUser         bool
@@ -138,6 +139,7 @@ func newSettings(snap *config.Snapshot, on SignOn, version string) (*settings, e
 		maxBulkGet:               int(positive(snap.Int(10_000, "max_bulk_get_count", "couchdb"), 1_000_000)),
 		maxUUIDs:                 snap.Int(1000, "max_count", "uuids"),
 		changesTimeout:           snap.Int(60_000, "changes_timeout", "chttpd", "httpd"),
+		bodyTimeout:              time.Duration(min(max(snap.Int(60, "body_timeout", "parlor_http"), 0), 1<<30)) * time.Second,
 		feedSilence:              milliseconds(int(max(snap.Int(30_000, "feed_heartbeat", "chttpd"), 0))),
 		requireValidUser:         snap.Bool(false, "require_valid_user", "chttpd"),
 		basicChallenge:           snap.Bool(false, "require_valid_user", "chttpd", "httpd"),

@@ -70,6 +70,9 @@ func (s *Server) sender(r *request) (holder, error) {
 // Read fails with what refuses the sender now.
 func (b *judgedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return n, err // the request's context has ended, with which nobody can be judged
+	}
 	if now := b.s.now(); now.Sub(b.judged) >= judgeEvery {
 		b.judged = now
 		if refused := b.judge(); refused != nil {
