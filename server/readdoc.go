@@ -129,13 +129,13 @@ func (v shown) tellsMore(rec *store.Record, doc *store.Doc) bool {
 		v.deletedConflicts && len(otherLeaves(rec, doc.Rev, true)) > 0
 }
 
-// unchanged sets the ETag, and answers 304 when the client has the same already.
+// unchanged sets the ETag, and answers 304 when the client has the same already. A proxy that packs the answer calls the tag weak.
 func (r *request) unchanged(tag string) bool {
 	h := r.w.Header()
 	tag = `"` + tag + `"`
 	h.Set("Etag", tag)
 	for item := range strings.SplitSeq(r.Header.Get("If-None-Match"), ",") {
-		if strings.TrimSpace(item) == tag {
+		if strings.TrimPrefix(strings.TrimSpace(item), "W/") == tag {
 			h.Del("Content-Type")
 			h.Del("Cache-Control")
 			r.w.WriteHeader(http.StatusNotModified)

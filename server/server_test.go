@@ -40,7 +40,13 @@ type testServer struct {
 // newTestServer starts a server with lines of settings beside its own. Afterwards the store is checked.
 func newTestServer(t testing.TB, settings ...string) *testServer {
 	t.Helper()
-	st, err := store.Open("data", store.Options{FS: vfs.NewMem()})
+	return newTestServerOn(t, vfs.NewMem(), settings...)
+}
+
+// newTestServerOn is newTestServer with a file system for its store.
+func newTestServerOn(t testing.TB, fs vfs.FS, settings ...string) *testServer {
+	t.Helper()
+	st, err := store.Open("data", store.Options{FS: fs})
 	if err != nil {
 		t.Fatal(err)
 	}
