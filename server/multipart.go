@@ -44,6 +44,11 @@ func (s *Server) putRelated(r *request, id string) error {
 			left++
 		}
 	}
+	if left == 0 {
+		if err := atEnd(parts); err != nil {
+			return partError(err)
+		}
+	}
 	return s.putParsed(r, id, doc, func() (source, error) {
 		part, err := parts.NextRawPart()
 		if errors.Is(err, io.EOF) {
@@ -70,13 +75,22 @@ func (l *lastPart) Read(p []byte) (int, error) {
 	if !errors.Is(err, io.EOF) {
 		return n, err
 	}
-	switch _, more := l.parts.NextRawPart(); {
-	case more == nil:
-		return n, errMoreParts
-	case !errors.Is(more, io.EOF):
-		return n, more
+	if err := atEnd(l.parts); err != nil {
+		return n, err
 	}
 	return n, io.EOF
+}
+
+// atEnd fails unless no part comes any more.
+func atEnd(parts *multipart.Reader) error {
+	switch _, err := parts.NextRawPart(); {
+	case err == nil:
+		return errMoreParts
+	case errors.Is(err, io.EOF):
+		return nil
+	default:
+		return err
+	}
 }
 
 var errMoreParts = badRequest("The multipart body has more parts than attachments that follow.")

@@ -37,6 +37,7 @@ func TestRelatedRefusals(t *testing.T) {
 		{"no object", "PUT", "/db/x", relatedBodyOf("[]"), 400, "Document must be a JSON object", kind},
 		{"a part is missing", "PUT", "/db/x", relatedBodyOf(two, "abc"), 400, "fewer parts", kind},
 		{"a part too many", "PUT", "/db/x", relatedBodyOf(two, "abc", "de", "f"), 400, "more parts", kind},
+		{"a part of a document without any", "PUT", "/db/x", relatedBodyOf(`{"n":1}`, "f"), 400, "more parts", kind},
 		{"in another order", "PUT", "/db/x", relatedBodyOf(two, "de", "abc"), 400, "The attachment one has another length than was said.", kind},
 		{"too short", "PUT", "/db/x", relatedBodyOf(two, "abc", "d"), 400, "The attachment two has another length than was said.", kind},
 		{"another digest", "PUT", "/db/x", relatedBodyOf(`{"_attachments":{"one":{"follows":true,"digest":"md5-1111111111111111111111=="}}}`, "abc"), 400, "another digest", kind},
