@@ -233,12 +233,13 @@ func isPrivate(host string) bool {
 	return isLoopback(host) || strings.HasSuffix(host, ".local") || ip != nil && (ip.IsPrivate() || ip.IsLinkLocalUnicast())
 }
 
+// hostOf is the host of a URL, which may hold a password; "" for what is no URL.
 func hostOf(server string) string {
 	u, err := url.Parse(server)
 	if err != nil {
-		return server
+		return ""
 	}
-	return u.Host
+	return strings.ToLower(u.Host)
 }
 
 // setting reads a setting of the server; "" when it is not set.
@@ -277,25 +278,25 @@ func (p *program) vaultOf(d *newDevice, found *foundVault, server string) (lives
 	return livesync.NewVault(found.database, passphrase), nil
 }
 
-// earlierVault is the vault of an earlier Setup URI. One of another server is of the same vault before it moved here, under whatever name.
+// earlierVault is the vault of an earlier Setup URI. One of another server or database may be of the same vault before it moved or was undeleted; whether it
+// is nobody but the user knows. Of such a URI too the passphrase and the tuning are taken, and nothing else.
 func (p *program) earlierVault(d *newDevice, found *foundVault, server string) (livesync.Vault, error) {
 	settings, err := p.setupSettings(d.from)
 	if err != nil {
 		return livesync.Vault{}, err
 	}
 	vault, err := livesync.VaultOf(settings)
-	switch {
-	case err != nil:
+	if err != nil {
 		return vault, err
-	case hostOf(vault.Server) != hostOf(server):
-		fmt.Fprintf(p.stderr, "that Setup URI is of %s at %s: it is taken for this vault, before it moved here\n", printable(vault.Database), printable(vault.Server))
-	case vault.Database != found.database:
-		return vault, fmt.Errorf("that Setup URI is of the database %s, and the vault is %s", printable(vault.Database), found.database)
+	}
+	if was, is := hostOf(vault.Server), hostOf(server); was != is || vault.Database != found.database {
+		fmt.Fprintf(p.stderr, "warning: that Setup URI is of the database %s at %s, and the vault is %s at %s. If it is not the same vault, which has moved,\n"+
+			"revoke this device's credential: it could not read the notes\n", printable(vault.Database), printable(was), found.database, is)
 	}
 	if vault.Passphrase == "" {
 		fmt.Fprintln(p.stderr, "warning: the vault is not encrypted from end to end, so the server's administrator can read it")
 	}
-	vault.Database = found.database
+	vault.Server, vault.Database = "", found.database
 	return vault, nil
 }
 

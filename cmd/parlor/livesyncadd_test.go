@@ -123,3 +123,15 @@ func TestInterruptLeavesNoCredential(t *testing.T) {
 		t.Errorf("alice has the credentials %+v, %v", left, err)
 	}
 }
+
+// TestHostOf: what is told of a Setup URI's server holds no password, whatever the URL is.
+func TestHostOf(t *testing.T) {
+	t.Parallel()
+	for server, want := range map[string]string{
+		"https://Old.example.org:6984/couch": "old.example.org:6984", "https://admin:hidden@old.example.org": "old.example.org", "https://admin:%hidden@old.example.org": "", "": "",
+	} {
+		if got := hostOf(server); got != want {
+			t.Errorf("%s: %q, want %q", server, got, want)
+		}
+	}
+}
