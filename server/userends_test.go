@@ -2,6 +2,7 @@ package server
 
 import (
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -242,6 +243,34 @@ func TestDisabled(t *testing.T) {
 	}
 	if status, body := ts.as("", "POST", "/_session", `{"id_token":"{\"name\":\"ann\",\"provider\":\"prov\"}"}`); status != 403 {
 		t.Errorf("a session of a token: %d %s", status, body)
+	}
+}
+
+// TestDisabledWritten: the member is written as true or false, so that nobody takes for disabled who is not; and of a server admin, whom [admins] makes one whatever
+// a document says, it is not written at all.
+func TestDisabledWritten(t *testing.T) {
+	t.Parallel()
+	ts := withUsers(t)
+	for value, want := range map[string]int{"true": 201, "false": 201, "null": 201, `"true"`: 403, `"false"`: 403, "1": 403, "0": 403, `""`: 403, "[]": 403, "{}": 403} {
+		name := "user" + hex.EncodeToString([]byte(value))
+		status, body := ts.as("admin:secret", "PUT", "/_users/org.couchdb.user:"+name, userNamed(name, `,"disabled":`+value))
+		if status != want || want == 403 && !strings.Contains(body, "doc.disabled must be") {
+			t.Errorf("%s: %d %s", value, status, body)
+		}
+	}
+	if status, body := ts.as("admin:secret", "PUT", "/_users/org.couchdb.user:admin", userNamed("admin", `,"disabled":true`)); status != 403 || !strings.Contains(body, "[admins]") {
+		t.Errorf("a server admin: %d %s", status, body)
+	}
+	ts.do("PUT", "/_users/org.couchdb.user:admin", userNamed("admin", `,"disabled":false`))
+}
+
+// TestDisabledStored: whatever stands in a document that came another way, it disables unless it says the contrary.
+func TestDisabledStored(t *testing.T) {
+	t.Parallel()
+	for value, want := range map[string]bool{"true": true, "false": false, "null": false, `"true"`: true, `"false"`: true, "1": true, "0": true, `""`: true, "[]": true, "{}": true} {
+		if u, err := parseUser([]byte(`{"disabled":` + value + `}`)); err != nil || u.disabled != want {
+			t.Errorf("%s: disabled is %v, %v", value, u.disabled, err)
+		}
 	}
 }
 

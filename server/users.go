@@ -245,7 +245,7 @@ func readUser(db *store.DB, name string, conflicted bool) (*userDoc, error) {
 	return parseUser(doc.Body)
 }
 
-// parseUser reads a user document. Members of a wrong type count as absent, which lets nobody in.
+// parseUser reads a user document. Members of a wrong type count as absent, which lets nobody in; disabled counts as true.
 func parseUser(body []byte) (*userDoc, error) {
 	u := &userDoc{hash: password.Hash{Scheme: password.Simple}}
 	var derived, sha string
@@ -277,7 +277,7 @@ func parseUser(body []byte) (*userDoc, error) {
 		case "oauth":
 			u.oauth = string(value)
 		case "disabled":
-			u.disabled = string(value) == "true"
+			u.disabled = string(value) != "false" && string(value) != "null"
 		case "identities":
 			u.identities, _ = parseIdentities(value)
 		}

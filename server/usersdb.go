@@ -185,6 +185,10 @@ func (s *Server) userRules(r *request) store.Check {
 		if reason := after.reserved(); reason != "" {
 			return forbidden(reason)
 		}
+		if after.disabled == "true" && s.users.ServerAdmin(after.name) {
+			// It would change nothing, and whoever wrote it would believe that it had.
+			return forbidden("A server admin cannot be disabled here: take the name out of [admins].")
+		}
 		return nil
 	}
 }
@@ -215,6 +219,7 @@ type userFields struct {
 	cost          float64
 	derivedKey    bool   // a string
 	totp          string // what is wrong with the second factor, "" for nothing
+	disabled      string // the member, as it stands
 	serverWritten []string
 }
 
@@ -256,6 +261,8 @@ func parseUserFields(body []byte) (*userFields, error) {
 			if _, err := parseTOTP(value); err != nil {
 				u.totp = err.Error()
 			}
+		case "disabled":
+			u.disabled = string(value)
 		}
 		if i := slices.Index(serverWritten, name); i >= 0 {
 			u.serverWritten[i] = string(value)
@@ -301,6 +308,8 @@ func (u *userFields) wrong(id string, before *userFields) string {
 		return "derived_key must be a string."
 	case u.totp != "" && (before == nil || before.totp == ""):
 		return "doc." + u.totp
+	case !slices.Contains([]string{"", "true", "false", "null"}, u.disabled):
+		return "doc.disabled must be true or false"
 	}
 	return ""
 }
