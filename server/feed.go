@@ -163,7 +163,7 @@ func (s *Server) runFeed(r *request, f *feed, src feedSource, since uint64) erro
 	if err != nil && ctx.Err() == nil && !(r.w.began && errors.Is(err, store.ErrNoDatabase)) {
 		return stopped(err)
 	}
-	f.cut = nil
+	f.w.cut = nil
 	return stopped(f.end(src, at))
 }
 

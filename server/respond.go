@@ -2,18 +2,34 @@ package server
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// response notes what was sent.
+// pageBytes is how much of a long answer is written at once.
+const pageBytes = 64 << 10
+
+// patience is how long a client may take to accept a page, before its connection is cut.
+const patience = 2 * time.Minute
+
+// errGone says that the client no longer takes the answer.
+var errGone = errors.New("the client does not take the answer")
+
+// response notes what was sent, and waits for a client that does not take it no longer than patience.
 type response struct {
 	http.ResponseWriter
 	status  int
 	began   bool
 	minimal minimalHeaders // the headers that are sent; nil: all
+
+	patience time.Duration // 0: any time
+	now      func() time.Time
+	renewed  time.Time       // when the write deadline was last set
+	cut      <-chan struct{} // closed when nothing may be sent any more; nil: never
 }
 
 // WriteHeader sends the header, once.
@@ -25,13 +41,39 @@ func (w *response) WriteHeader(status int) {
 	if w.minimal != nil {
 		w.minimal.filter(w.Header())
 	}
+	w.renew() // also for an answer without a body, which net/http sends when the handler is done
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// Write sends body bytes, after a 200 when no header was sent.
-func (w *response) Write(p []byte) (int, error) {
+// Write sends body bytes, after a 200 when no header was sent. It fails with errGone.
+func (w *response) Write(p []byte) (n int, err error) {
 	w.WriteHeader(http.StatusOK)
-	return w.ResponseWriter.Write(p)
+	for err == nil && n < len(p) {
+		// The deadline is set before cut is looked at, so that a deadline that cutOff sets meanwhile is not undone.
+		w.renew()
+		select {
+		case <-w.cut:
+			return n, errGone
+		default:
+		}
+		var wrote int
+		if wrote, err = w.ResponseWriter.Write(p[n:min(n+pageBytes, len(p))]); err != nil {
+			err = fmt.Errorf("%w: %w", errGone, err)
+		}
+		n += wrote
+	}
+	return n, err
+}
+
+// renew gives the client patience from now on, or a little less: a deadline costs as much as many a small answer.
+func (w *response) renew() {
+	if w.patience == 0 {
+		return
+	}
+	if now := w.now(); now.Sub(w.renewed) >= w.patience/16 {
+		w.renewed = now
+		_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(now.Add(w.patience))
+	}
 }
 
 // Unwrap lets http.ResponseController reach the connection.
@@ -73,7 +115,7 @@ func (r *request) ok(status int) error { return r.send(status, []byte(`{"ok":tru
 
 // refuse answers with an error. When a body has begun the connection is cut instead, so that no half answer looks whole.
 func (s *Server) refuse(r *request, err error) {
-	e := asError(err)
+	e := asError(stopped(err))
 	r.overQuota = errors.Is(e, errOverQuota)
 	if e.Status >= 500 && !r.overQuota {
 		s.log.Error("failed", "request", r.id, "method", r.Method, "path", r.loggedPath(), "error", err, "cause", errors.Unwrap(e))

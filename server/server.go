@@ -82,6 +82,7 @@ type Server struct {
 	requests   sync.Pool    // of *request
 	exposition http.Handler // of the counters, for Prometheus
 	tasks      tasks
+	patience   time.Duration // that clients are given
 
 	closing context.Context // ends when Close is called: feeds watch it
 	close   context.CancelFunc
@@ -96,7 +97,7 @@ func New(o Options) *Server {
 		store: o.Store, users: o.Users, auth: o.Auth, passwords: o.Passwords, revocations: o.Revocations,
 		sessions: o.Sessions, tokens: o.Tokens, js: o.JS,
 		live: o.Settings, version: o.Version, log: o.Log, now: o.Now, adminOnly: o.AdminOnly,
-		bodies: semaphore.NewWeighted(bufferedBodies),
+		bodies: semaphore.NewWeighted(bufferedBodies), patience: patience,
 	}
 	if s.now == nil {
 		s.now = time.Now
@@ -159,7 +160,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 		return
 	}
 	r := s.newRequest(hr, set)
-	r.w = response{ResponseWriter: w, minimal: r.preferred()}
+	r.w = response{ResponseWriter: w, minimal: r.preferred(), patience: s.patience, now: time.Now}
 	s.await(r, w)
 	s.baseHeaders(r)
 	defer func() {

@@ -7,22 +7,12 @@ import (
 	"time"
 )
 
-// pageBytes is how much of a long answer is gathered before it is written.
-const pageBytes = 64 << 10
-
-// patience is how long a client may take to accept what one write holds, before its connection is cut.
-const patience = 2 * time.Minute
-
-// errGone says that the client no longer takes the answer.
-var errGone = errors.New("the client does not take the answer")
-
 // stream writes an answer of any length through one small buffer. Whoever fills it appends to buf, and calls spill between rows, never
 // while the store runs a callback.
 type stream struct {
 	buf []byte
 	w   *response
 	ctl *http.ResponseController
-	cut <-chan struct{} // closed when nothing may be sent any more; nil: never
 }
 
 func newStream(r *request) *stream {
@@ -42,19 +32,9 @@ func (st *stream) write() error {
 	if len(st.buf) == 0 {
 		return nil
 	}
-	// The deadline is set before cut is looked at, so that a deadline that cutOff sets meanwhile is not undone.
-	_ = st.ctl.SetWriteDeadline(time.Now().Add(patience))
-	select {
-	case <-st.cut:
-		return errGone
-	default:
-	}
 	_, err := st.w.Write(st.buf)
 	st.buf = st.buf[:0]
-	if err != nil {
-		return errGone
-	}
-	return nil
+	return err
 }
 
 // flush sends everything on its way. A buffer that has grown is given back, since the next row may be hours away.
@@ -75,7 +55,7 @@ func (st *stream) flush() error {
 // cutOff makes writes fail as soon as ctx ends, also one that waits for a client that does not read, unless spare says then that the
 // answer may be ended well. The function that it returns undoes this.
 func (st *stream) cutOff(ctx context.Context, spare func() bool) (stop func() bool) {
-	st.cut = ctx.Done()
+	st.w.cut = ctx.Done()
 	return context.AfterFunc(ctx, func() {
 		if !spare() {
 			_ = st.ctl.SetWriteDeadline(time.Now())
