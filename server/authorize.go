@@ -217,7 +217,7 @@ func (r *request) inScope(act action) error {
 }
 
 // isCheckpoint reports whether a request writes a replication's checkpoint, as those who only read do too. LiveSync's own _local documents are none: all
-// its devices rely on what they say.
+// its devices rely on what they say. How large it may be is for mayCheckpoint to say, when it has been read.
 func (r *request) isCheckpoint() bool {
 	return r.Method == http.MethodPut && len(r.segments) == 3 && r.segments[1] == "_local" &&
 		!strings.HasPrefix(r.segments[2], "obsidian_livesync") && !strings.HasPrefix(r.segments[2], "obsydian_livesync")
