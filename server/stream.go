@@ -54,13 +54,17 @@ func (st *stream) flush() error {
 
 // cutOff makes writes fail as soon as ctx ends, also one that waits for a client that does not read, unless spare says then that the
 // answer may be ended well. The function that it returns undoes this.
-func (st *stream) cutOff(ctx context.Context, spare func() bool) (stop func() bool) {
+func (st *stream) cutOff(ctx context.Context, spare func() bool) (undo func()) {
 	st.w.cut = ctx.Done()
-	return context.AfterFunc(ctx, func() {
+	stop := context.AfterFunc(ctx, func() {
 		if !spare() {
 			_ = st.ctl.SetWriteDeadline(time.Now())
 		}
 	})
+	return func() {
+		stop()
+		st.w.cut = nil
+	}
 }
 
 // stopped turns errGone into what a handler returns: the connection is cut, so that a half answer does not look whole.
