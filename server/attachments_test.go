@@ -269,15 +269,20 @@ func TestPackingWhenBusy(t *testing.T) {
 	t.Parallel()
 	ts := newTestServer(t)
 	ts.do("PUT", "/db", "")
-	if !ts.s.bodies.TryAcquire(bufferedBodies) {
-		t.Fatal("something is held")
+	others := []party{{user: "one"}, {user: "two"}}
+	for _, by := range others {
+		if !ts.s.bodies.take(by, bufferedBodies/2) {
+			t.Fatal("something is held")
+		}
 	}
 	ts.refuses(t, []refusal{{"packed", "PUT", "/db/x/f", "text", 503, "service_unavailable", []string{"Content-Type", "text/plain"}}})
 	ts.isEmpty(t, "db")
 	ts.do("PUT", "/db/y/f", "plain", "Content-Type", "image/png")
-	ts.s.bodies.Release(bufferedBodies)
+	for _, by := range others {
+		ts.s.bodies.give(by, bufferedBodies/2)
+	}
 	ts.do("PUT", "/db/x/f", "text", "Content-Type", "text/plain")
-	if !ts.s.bodies.TryAcquire(bufferedBodies) {
+	if ts.s.bodies.left != bufferedBodies || len(ts.s.bodies.held) > 0 {
 		t.Error("something is still held")
 	}
 }

@@ -17,57 +17,87 @@ import (
 	"github.com/parlordb/parlor/store"
 )
 
-// maxChangesBody bounds the body of POST /{db}/_changes, since a feed may hold what it says for hours.
-const maxChangesBody = 16 << 20
+// maxChangesBody bounds the body of POST /{db}/_changes, since a feed may hold what it says for hours. It is enough for a hundred thousand ids.
+const maxChangesBody = 4 << 20
+
+// freeFilter is what a feed may hold of a filter without asking for a share of heldFilters.
+const freeFilter = 16 << 10
 
 // changes answers GET and POST /{db}/_changes.
 func (s *Server) changes(r *request) error {
-	var body jsontext.Value
-	if r.Method == http.MethodPost {
-		if err := r.needJSON(); err != nil {
-			return err
-		}
-		data, release, err := s.body(r, maxChangesBody)
-		if err != nil {
-			return err
-		}
-		defer release()
-		if len(data) > 0 {
-			if body, err = checkJSON(data); err != nil {
-				return err
-			}
-			if body[0] != '{' {
-				return errNotObject
-			}
-		}
-	}
 	f := s.newFeed(r)
 	q := changesQuery{since: "0"}
-	if err := q.read(r, f); err != nil {
-		return err
-	}
-	src := &changesSource{s: s, db: r.db, allLeaves: q.allLeaves, docs: q.docs, shown: q.shown, descending: q.descending, below: math.MaxUint64}
-	since, err := q.start(r.db)
+	src, since, err := s.askedChanges(r, f, &q)
 	if err != nil {
 		return err
 	}
-	if src.filter, err = s.changesFilter(r, q, body); err != nil {
-		return err
+	if size := src.filter.size; size > freeFilter {
+		by := r.party()
+		if !s.filters.take(by, size) {
+			return errBusyFilters
+		}
+		defer s.filters.give(by, size)
+	}
+	if q.tag != "" {
+		r.w.Header().Set("Etag", q.tag)
+		if r.Method != http.MethodPost && r.matches(q.tag) {
+			return r.notModified()
+		}
+	}
+	return s.runFeed(r, f, src, since)
+}
+
+var errBusyFilters = &Error{Status: 503, Kind: "service_unavailable", Reason: "The filters of open feeds are too large; close some, or try again."}
+
+// askedChanges reads what a request for changes asks for, query and body, and where the feed begins. The body is done with when it returns: what the source
+// holds of it is copied.
+func (s *Server) askedChanges(r *request, f *feed, q *changesQuery) (src *changesSource, since uint64, err error) {
+	var body jsontext.Value
+	if r.Method == http.MethodPost {
+		data, release, err := s.changesBody(r)
+		if err != nil {
+			return nil, 0, err
+		}
+		defer release()
+		body = data
+	}
+	if err := q.read(r, f); err != nil {
+		return nil, 0, err
+	}
+	src = &changesSource{s: s, db: r.db, allLeaves: q.allLeaves, docs: q.docs, shown: q.shown, descending: q.descending, below: math.MaxUint64}
+	if since, err = q.start(r.db); err != nil {
+		return nil, 0, err
+	}
+	if src.filter, err = s.changesFilter(r, *q, body); err != nil {
+		return nil, 0, err
 	}
 	if q.descending {
 		since = 0
 	}
 	if f.kind == normalFeed {
-		tag, err := changesTag(r, body)
-		if err != nil {
-			return err
-		}
-		r.w.Header().Set("Etag", tag)
-		if r.Method != http.MethodPost && r.matches(tag) {
-			return r.notModified()
-		}
+		q.tag, err = changesTag(r, body)
 	}
-	return s.runFeed(r, f, src, since)
+	return src, since, err
+}
+
+// changesBody reads the body of POST /{db}/_changes: a JSON object, or nothing, for which it returns nil.
+func (s *Server) changesBody(r *request) (value jsontext.Value, release func(), err error) {
+	if err := r.needJSON(); err != nil {
+		return nil, nil, err
+	}
+	data, release, err := s.body(r, maxChangesBody)
+	if err != nil || len(data) == 0 {
+		return nil, release, err
+	}
+	value, err = checkJSON(data)
+	if err == nil && value[0] != '{' {
+		err = errNotObject
+	}
+	if err != nil {
+		release()
+		return nil, nil, err
+	}
+	return value, release, nil
 }
 
 // changesQuery is what the query asks for beside what all feeds take.
@@ -79,6 +109,7 @@ type changesQuery struct {
 	allLeaves  bool // style=all_docs
 	docs       bool
 	shown      shown
+	tag        string // of a normal feed, a validator
 }
 
 // read reads the query. The names of parameters are taken in any case, and flags count when they are exactly "true", as in CouchDB.

@@ -24,6 +24,7 @@ type changesFilter struct {
 	shown    shown
 	projects bool // documents are reduced to fields
 	fields   mango.Projection
+	size     int64 // about how many bytes it holds for as long as the feed lives
 }
 
 // changesFilter makes the filter that a request for changes names. body is nil where there is none.
@@ -58,16 +59,18 @@ func idsFilter(r *request, body jsontext.Value) (changesFilter, error) {
 	if list == nil || list[0] != '[' {
 		return changesFilter{}, bad
 	}
-	ids := map[string]struct{}{}
+	const overhead = 64 // of an entry in a map of strings
+	ids, size := map[string]struct{}{}, int64(0)
 	err := elements(list, func(value jsontext.Value) error {
 		id, ok := text(value)
 		if !ok {
 			return bad
 		}
 		ids[id] = struct{}{}
+		size += overhead + int64(len(id))
 		return nil
 	})
-	return changesFilter{byID: func(id string) bool { _, ok := ids[id]; return ok }}, err
+	return changesFilter{byID: func(id string) bool { _, ok := ids[id]; return ok }, size: size}, err
 }
 
 // objectMemberOf is objectMember of an object that may be missing.
@@ -77,6 +80,9 @@ func objectMemberOf(object jsontext.Value, name string) jsontext.Value {
 	}
 	return objectMember(object, name)
 }
+
+// parsedSize is about how many bytes a byte of a selector takes when it is parsed.
+const parsedSize = 16
 
 // selectorFilter lets the documents pass that a Mango selector in the body selects.
 func selectorFilter(r *request, body jsontext.Value) (filter changesFilter, err error) {
@@ -98,6 +104,7 @@ func selectorFilter(r *request, body jsontext.Value) (filter changesFilter, err 
 		}
 		return passed, ctx.Err()
 	}
+	filter.size = parsedSize * int64(len(source))
 	fields := objectMemberOf(body, "fields")
 	if fields == nil || string(fields) == "null" {
 		return filter, nil
@@ -106,7 +113,7 @@ func selectorFilter(r *request, body jsontext.Value) (filter changesFilter, err 
 	if err != nil {
 		return filter, err
 	}
-	filter.projects = true
+	filter.projects, filter.size = true, filter.size+parsedSize*int64(len(fields))
 	if filter.fields, err = mango.ParseFields(names); err != nil {
 		return filter, asBadRequest(err)
 	}
@@ -136,7 +143,8 @@ func (s *Server) functionFilter(r *request, name string, body jsontext.Value) (c
 	if err != nil {
 		return changesFilter{}, err
 	}
-	return changesFilter{shown: shown{revisions: true}, byDoc: func(ctx context.Context, docs [][]byte) ([]bool, error) {
+	size := int64(len(code) + len(modules) + len(req))
+	return changesFilter{size: size, shown: shown{revisions: true}, byDoc: func(ctx context.Context, docs [][]byte) ([]bool, error) {
 		passed, err := s.js.In(r.db.Name()).Filter(ctx, code, modules, docs, req)
 		return filtered(passed, err, len(docs))
 	}}, nil
@@ -155,7 +163,8 @@ func (s *Server) viewFilter(r *request, name string) (changesFilter, error) {
 	if err != nil {
 		return changesFilter{}, err
 	}
-	return changesFilter{shown: shown{revisions: true}, byDoc: func(ctx context.Context, docs [][]byte) ([]bool, error) {
+	size := int64(len(code) + len(modules))
+	return changesFilter{size: size, shown: shown{revisions: true}, byDoc: func(ctx context.Context, docs [][]byte) ([]bool, error) {
 		passed, err := s.js.In(r.db.Name()).Emits(ctx, code, modules, docs)
 		return filtered(passed, err, len(docs))
 	}}, nil

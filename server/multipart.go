@@ -25,7 +25,7 @@ func (s *Server) putRelated(r *request, id string) error {
 	if err != nil {
 		return partError(err)
 	}
-	data, release, err := s.read(first, -1, min(r.set.maxRequestSize, maxJSON))
+	data, release, err := s.read(r, first, -1, min(r.set.maxRequestSize, maxJSON))
 	if err != nil {
 		return err
 	}

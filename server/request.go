@@ -132,7 +132,7 @@ const freeBody = 1 << 20
 const maxJSON = bufferedBodies / 2
 
 // body reads the whole body, at most limit bytes of it (0: as the settings say). It fails with errTooLarge, or errBusy when too much is in memory
-// already. The caller calls release when it no longer holds the bytes. A body with Content-Encoding gzip is unpacked, and the limit counts
+// already, of all requests or of those of the same party. The caller calls release when it no longer holds the bytes. A body with Content-Encoding gzip is unpacked, and the limit counts
 // what comes out.
 func (s *Server) body(r *request, limit int64) (data []byte, release func(), err error) {
 	if max := min(r.set.maxRequestSize, maxJSON); limit <= 0 || limit > max {
@@ -143,30 +143,29 @@ func (s *Server) body(r *request, limit int64) (data []byte, release func(), err
 	}
 	switch coding := strings.ToLower(r.Header.Get("Content-Encoding")); coding {
 	case "", "identity":
-		return s.read(r.Body, r.ContentLength, limit)
+		return s.read(r, r.Body, r.ContentLength, limit)
 	case "gzip":
 		z, err := gzip.NewReader(r.Body)
 		if err != nil {
 			return nil, nil, readError(err)
 		}
-		return s.read(z, -1, limit)
+		return s.read(r, z, -1, limit)
 	default:
 		return nil, nil, &Error{Status: 415, Kind: "bad_content_type", Reason: coding + " is not a supported content encoding."}
 	}
 }
 
-// read is body for any reader; size is how much is expected, or negative.
-func (s *Server) read(from io.Reader, size, limit int64) (data []byte, release func(), err error) {
+// read is body for any reader; size is how much is expected, or negative. Memory is taken as bytes come, not as they are announced.
+func (s *Server) read(r *request, from io.Reader, size, limit int64) (data []byte, release func(), err error) {
 	var held int64
-	release = func() { s.bodies.Release(held) }
-	capacity := max(size, 0) + 512
-	if capacity > freeBody {
-		if !s.bodies.TryAcquire(capacity) {
-			return nil, nil, errBusy
-		}
-		held = capacity
+	var by party // while something is held
+	release = func() { s.bodies.give(by, held) }
+	// There is always room for a byte more than should come, which tells the end from too much.
+	room := min(limit+1, 16<<10)
+	if size >= 0 {
+		room = min(room, size+1)
 	}
-	data = make([]byte, 0, capacity)
+	data = make([]byte, 0, room)
 	for {
 		n, err := from.Read(data[len(data):cap(data)])
 		data = data[:len(data)+n]
@@ -184,15 +183,21 @@ func (s *Server) read(from io.Reader, size, limit int64) (data []byte, release f
 		if len(data) < cap(data) {
 			continue
 		}
-		more := int64(cap(data))
-		if held+more > freeBody {
-			if !s.bodies.TryAcquire(more) {
+		room = min(2*room, limit+1)
+		if int64(cap(data)) <= size {
+			room = min(room, size+1)
+		}
+		if more := room - freeBody - held; more > 0 {
+			if held == 0 {
+				by = r.party()
+			}
+			if !s.bodies.take(by, more) {
 				release()
 				return nil, nil, errBusy
 			}
 			held += more
 		}
-		data = append(make([]byte, 0, 2*cap(data)), data...)
+		data = append(make([]byte, 0, room), data...)
 	}
 }
 

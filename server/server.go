@@ -22,8 +22,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/semaphore"
-
 	"github.com/parlordb/parlor/auth"
 	"github.com/parlordb/parlor/auth/oidc"
 	"github.com/parlordb/parlor/config"
@@ -75,9 +73,10 @@ type Server struct {
 	security   securityCache
 	vaults     vaults
 	validators validatorCache
-	logins     loginCodes          // of apps that live elsewhere
-	asking     *auth.Budget        // of steps of logins that fail after a provider was asked
-	bodies     *semaphore.Weighted // bytes of request bodies held in memory
+	logins     loginCodes   // of apps that live elsewhere
+	asking     *auth.Budget // of steps of logins that fail after a provider was asked
+	bodies     *memory      // for request bodies
+	filters    *memory      // for the filters of feeds
 	counters   counters
 	requests   sync.Pool    // of *request
 	exposition http.Handler // of the counters, for Prometheus
@@ -88,8 +87,11 @@ type Server struct {
 	close   context.CancelFunc
 }
 
-// bufferedBodies bounds what all requests together hold of bodies above a megabyte.
+// bufferedBodies bounds what all requests together hold of bodies above a megabyte; one party may have the largest body there is.
 const bufferedBodies = 512 << 20
+
+// heldFilters bounds what all feeds together hold of filters above freeFilter, a quarter of it those of one party.
+const heldFilters = 128 << 20
 
 // New returns a Server. It answers 503 to everything until Configure.
 func New(o Options) *Server {
@@ -97,7 +99,7 @@ func New(o Options) *Server {
 		store: o.Store, users: o.Users, auth: o.Auth, passwords: o.Passwords, revocations: o.Revocations,
 		sessions: o.Sessions, tokens: o.Tokens, js: o.JS,
 		live: o.Settings, version: o.Version, log: o.Log, now: o.Now, adminOnly: o.AdminOnly,
-		bodies: semaphore.NewWeighted(bufferedBodies), patience: patience,
+		bodies: newMemory(bufferedBodies, maxJSON), filters: newMemory(heldFilters, heldFilters/4), patience: patience,
 	}
 	if s.now == nil {
 		s.now = time.Now

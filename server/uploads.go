@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
-	"golang.org/x/sync/semaphore"
 
 	"github.com/parlordb/parlor/store"
 )
@@ -19,8 +18,9 @@ import (
 // end: what no document has taken goes.
 type uploads struct {
 	writers []*store.AttachmentWriter
-	memory  *semaphore.Weighted // of the server, for the packer
-	packer  *gzip.Writer        // used again for the next attachment
+	memory  *memory      // of the server, for the packer
+	packer  *gzip.Writer // used again for the next attachment
+	by      party        // who has memory for the packer
 }
 
 // packerMemory is about what a gzip.Writer takes.
@@ -31,7 +31,7 @@ func (u *uploads) discard() {
 		w.Discard()
 	}
 	if u.packer != nil {
-		u.memory.Release(packerMemory)
+		u.memory.give(u.by, packerMemory)
 	}
 }
 
@@ -80,7 +80,7 @@ func (u *uploads) add(r *request, a store.Attachment, from source) (stored store
 		length, err = copyPacked(w, body, r.set.maxAttachmentSize)
 	case packs:
 		a.Encoding = "gzip"
-		length, err = u.pack(w, io.TeeReader(body, sum), r.set.compressionLevel)
+		length, err = u.pack(r, w, io.TeeReader(body, sum))
 	default:
 		length, err = io.Copy(w, body)
 	}
@@ -98,13 +98,13 @@ func (u *uploads) add(r *request, a store.Attachment, from source) (stored store
 }
 
 // pack copies and compresses. It returns the number of bytes before that, or errBusy when requests hold too much memory already.
-func (u *uploads) pack(w io.Writer, body io.Reader, level int) (int64, error) {
+func (u *uploads) pack(r *request, w io.Writer, body io.Reader) (int64, error) {
 	if u.packer == nil {
-		packer, err := gzip.NewWriterLevel(nil, level)
+		packer, err := gzip.NewWriterLevel(nil, r.set.compressionLevel)
 		if err != nil {
 			return 0, err
 		}
-		if !u.memory.TryAcquire(packerMemory) {
+		if u.by = r.party(); !u.memory.take(u.by, packerMemory) {
 			return 0, errBusy
 		}
 		u.packer = packer
