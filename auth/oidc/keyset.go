@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 
@@ -18,11 +19,12 @@ import (
 
 var _ jwt.Refetcher = (*KeySet)(nil)
 
-// KeySetOptions say where a key set comes from: JWKS, else URL, else the jwks_uri of Issuer's discovery document.
+// KeySetOptions say where a key set comes from: JWKS, else File, else URL, else the jwks_uri of Issuer's discovery document.
 type KeySetOptions struct {
 	Issuer string // OpenID Connect Discovery 1.0 §4
 	URL    string // jwks_uri
-	JWKS   []byte // an inline set, or the content of a file: no keys are fetched
+	File   string // a file's name: it is read again as a URL that may be kept for a minute is fetched again
+	JWKS   []byte // an inline set: no keys are fetched
 
 	Client *http.Client     // from NewClient; nil: one of the zero ClientOptions
 	Log    *slog.Logger     // nil: nothing is logged
@@ -41,8 +43,8 @@ type KeySet struct {
 	metadata *remote[*Metadata] // nil without Issuer
 }
 
-// NewKeySet returns a KeySet that has fetched nothing yet. It fails for a JWKS without a usable key and for a URL that may not be fetched. Its Candidates fail with an
-// error that says why as long as there is nothing.
+// NewKeySet returns a KeySet that has fetched nothing yet. It fails for a JWKS without a usable key, for a File that holds no set and for a URL that may not
+// be fetched. Its Candidates fail with an error that says why as long as there is nothing.
 func NewKeySet(o KeySetOptions) (*KeySet, error) {
 	if o.Client == nil {
 		o.Client = NewClient(ClientOptions{})
@@ -68,6 +70,14 @@ func NewKeySet(o KeySetOptions) (*KeySet, error) {
 			return nil, fmt.Errorf("key set: %w", err)
 		}
 		k.fixed = set
+		return k, nil
+	case o.File != "":
+		k.keys = &remote[*jwt.Set]{what: "key set in " + o.File, fetch: k.readKeys, now: o.Now, log: o.Log}
+		set, lifetime, err := k.readKeys(context.Background())
+		if err != nil {
+			return nil, fmt.Errorf("key set: %w", err)
+		}
+		k.keys.ended(set, lifetime, nil)
 		return k, nil
 	case o.URL != "":
 		if _, err := parseURL(o.URL, o.Client); err != nil {
@@ -209,11 +219,7 @@ func (k *KeySet) fetchKeys(ctx context.Context) (*jwt.Set, time.Duration, error)
 	body, lifetime, err := k.download(ctx, from)
 	if err == nil {
 		var set *jwt.Set
-		var skipped []error
-		if set, skipped, err = jwt.ParseSet(body); err == nil {
-			for _, why := range skipped {
-				k.o.Log.Debug("provider's key not used", "what", k.keys.what, "err", why)
-			}
+		if set, err = k.parse(body); err == nil {
 			return set, lifetime, nil
 		}
 	}
@@ -221,6 +227,38 @@ func (k *KeySet) fetchKeys(ctx context.Context) (*jwt.Set, time.Duration, error)
 		k.metadata.stale() // it may have moved
 	}
 	return nil, 0, err
+}
+
+// readKeys reads File.
+func (k *KeySet) readKeys(context.Context) (*jwt.Set, time.Duration, error) {
+	text, err := ReadKeyFile(k.o.File)
+	if err != nil {
+		return nil, 0, err
+	}
+	set, err := k.parse(text)
+	return set, minLifetime, err
+}
+
+// ReadKeyFile reads what may be the text of a key set. A file that is larger than a provider's answer may be is refused.
+func ReadKeyFile(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxAnswer+1))
+	if err == nil && len(text) > maxAnswer {
+		err = errors.New("the file is larger than a key set can be")
+	}
+	return text, err
+}
+
+func (k *KeySet) parse(text []byte) (*jwt.Set, error) {
+	set, skipped, err := jwt.ParseSet(text)
+	for _, why := range skipped {
+		k.o.Log.Debug("provider's key not used", "what", k.keys.what, "err", why)
+	}
+	return set, err
 }
 
 func (k *KeySet) download(ctx context.Context, from string) (body []byte, life time.Duration, err error) {

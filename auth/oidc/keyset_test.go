@@ -2,17 +2,22 @@ package oidc_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/go-jose/go-jose/v4"
 
 	"github.com/parlordb/parlor/auth/authtest"
 	"github.com/parlordb/parlor/auth/oidc"
@@ -58,6 +63,66 @@ func want(t testing.TB, what string, got, want any) {
 	if got != want {
 		t.Errorf("%s: %v, want %v", what, got, want)
 	}
+}
+
+// TestKeyFile: a file is looked at again within a minute, and for a key that is not there sooner, at most every 30 seconds. While it cannot be used the keys stay.
+func TestKeyFile(t *testing.T) {
+	t.Parallel()
+	clock := authtest.NewClock()
+	file := filepath.Join(t.TempDir(), "keys.json")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set := func(kids ...string) string {
+		var keys []jose.JSONWebKey
+		for _, kid := range kids {
+			keys = append(keys, jose.JSONWebKey{Key: authtest.NewSigner(t, "ES256", kid).Public(), KeyID: kid})
+		}
+		text, err := json.Marshal(jose.JSONWebKeySet{Keys: keys})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	for _, text := range []string{"", "{}", strings.Repeat(" ", 1<<20) + set("a")} {
+		write(text)
+		if _, err := oidc.NewKeySet(oidc.KeySetOptions{File: file}); err == nil {
+			t.Errorf("%.10q is taken for a key set", text)
+		}
+	}
+	write(set("a"))
+	k := newKeySet(t, oidc.KeySetOptions{Issuer: "https://id.example", File: file, Now: clock.Now})
+	want(t, "the first key", has(t, k, "a"), true)
+	write(set("a", "b"))
+	want(t, "a new key", has(t, k, "b"), true)
+	write(set("b", "c"))
+	want(t, "another, at once", has(t, k, "c"), false)
+	clock.Advance(30 * time.Second)
+	want(t, "another, half a minute later", has(t, k, "c"), true)
+	want(t, "a removed key", has(t, k, "a"), false)
+	for _, text := range []string{"", "{", strings.Repeat(" ", 1<<20) + set("d")} {
+		write(text)
+		clock.Advance(time.Hour)
+		want(t, "a key that is in no file", has(t, k, "d"), false) // it waits for the file to be read
+		want(t, "a key, while the file is no set", has(t, k, "b"), true)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	clock.Advance(time.Hour)
+	want(t, "a key that is in no file", has(t, k, "d"), false)
+	want(t, "a key, while the file is away", has(t, k, "b"), true)
+	write(set("c"))
+	clock.Advance(time.Hour)
+	want(t, "a key that is in no file", has(t, k, "d"), false)
+	want(t, "a key that is not in the file", has(t, k, "b"), false)
+	want(t, "the key that stays", has(t, k, "c"), true)
+	write(`{"keys":[]}`)
+	clock.Advance(time.Hour)
+	want(t, "a key of an emptied file", has(t, k, "c"), false)
 }
 
 // TestUnknownKidsAskOnce: a thousand tokens with keys that nobody knows, at the same time, are one request, and so is each later half-minute.

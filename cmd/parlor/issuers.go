@@ -2,10 +2,11 @@ package main
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -25,7 +26,7 @@ const (
 
 // outside is what the sections [jwt_issuer:NAME] and [oidc:NAME] come to.
 type outside struct {
-	sections  map[string]map[string]string // as they were read
+	sections  map[string]map[string]string // as they were read, with a keyDigest where there is a jwks_file
 	issuers   *oidc.Issuers
 	providers []*oidc.Provider
 	keys      map[keyPlace]*oidc.KeySet
@@ -34,8 +35,12 @@ type outside struct {
 // keyPlace is where a key set comes from. Sections that name the same place share what was fetched, and so do the settings before and after a change.
 type keyPlace struct {
 	issuer, url, jwks      string
+	file, digest           string // of jwks_file, and what is in it
 	insecure, allowPrivate bool
 }
+
+// keyDigest stands among the values of a section for what its jwks_file holds, so that another content is another section.
+const keyDigest = "jwks_file content"
 
 // names are the names of all issuers and providers.
 func (o *outside) names() []string {
@@ -54,6 +59,9 @@ func (w *wiring) newOutside(s *config.Snapshot, p *server.Proxies) (*outside, er
 		// Without an issuer a section is one that is being written key by key, or was taken out: nobody signs in by it.
 		if (strings.HasPrefix(section, issuerPrefix) || strings.HasPrefix(section, oidcPrefix)) && s.String("", "issuer", section) != "" {
 			o.sections[section] = s.Section(section)
+			if err := w.digestKeyFile(section, o.sections[section]); err != nil {
+				return nil, err
+			}
 		}
 	}
 	if now := w.outside; now != nil && p.Equal(w.proxies) && maps.EqualFunc(o.sections, now.sections, maps.Equal) {
@@ -61,7 +69,7 @@ func (w *wiring) newOutside(s *config.Snapshot, p *server.Proxies) (*outside, er
 	}
 	var issuers []*oidc.Issuer
 	for _, section := range slices.Sorted(maps.Keys(o.sections)) {
-		r := &outsider{wiring: w, s: s, section: section, proxies: p}
+		r := &outsider{wiring: w, s: s, section: section, digest: o.sections[section][keyDigest], proxies: p}
 		issuer, provider, err := r.read(o.keys)
 		if err != nil {
 			o.close(w.outside)
@@ -78,6 +86,33 @@ func (w *wiring) newOutside(s *config.Snapshot, p *server.Proxies) (*outside, er
 		return nil, invalid("[jwt_issuer:…] and [oidc:…]: %v", err)
 	}
 	return o, nil
+}
+
+// digestKeyFile adds to the values of a section what its jwks_file holds. A file in force that cannot be used now counts as one that is as it was.
+func (w *wiring) digestKeyFile(section string, values map[string]string) error {
+	file := values["jwks_file"]
+	if file == "" {
+		return nil
+	}
+	text, err := oidc.ReadKeyFile(file)
+	var set *jwt.Set
+	if err == nil {
+		set, _, err = jwt.ParseSet(text)
+	}
+	var present map[string]string
+	if w.outside != nil && w.outside.sections[section]["jwks_file"] == file {
+		present = w.outside.sections[section]
+	}
+	switch {
+	case err != nil && present != nil:
+		w.log.Warn("the key set in a file cannot be used; the keys before stay", "section", section, "file", file, "error", err)
+		values[keyDigest] = present[keyDigest]
+		return nil
+	case err == nil && present == nil && set.Len() == 0:
+		err = errors.New("no key in it can be used")
+	}
+	values[keyDigest] = fmt.Sprintf("%x", sha256.Sum256(text))
+	return refused(section, "jwks_file", err)
 }
 
 // close ends the key sets that keep does not have too. Either may be nil.
@@ -106,6 +141,7 @@ type outsider struct {
 	*wiring
 	s       *config.Snapshot
 	section string
+	digest  string // of its jwks_file
 	proxies *server.Proxies
 }
 
@@ -206,12 +242,12 @@ func parseRoles(text string) (map[string][]string, error) {
 	return roles, nil
 }
 
-// maxKeyFile bounds the key set in a file, in bytes.
-const maxKeyFile = 1 << 20
-
 // keySet returns the key set of a section, which others may have too.
 func (r *outsider) keySet(client *http.Client, shared map[keyPlace]*oidc.KeySet) (*oidc.KeySet, error) {
-	place := keyPlace{issuer: r.get("issuer"), url: r.get("jwks_uri"), jwks: r.get("jwks"), insecure: r.is("insecure"), allowPrivate: r.is("allow_private")}
+	place := keyPlace{
+		issuer: r.get("issuer"), url: r.get("jwks_uri"), jwks: r.get("jwks"), file: r.get("jwks_file"), digest: r.digest,
+		insecure: r.is("insecure"), allowPrivate: r.is("allow_private"),
+	}
 	key := cmp.Or(r.given("jwks"), r.given("jwks_file"), r.given("jwks_uri"), "issuer")
 	given := 0
 	for _, other := range []string{"jwks", "jwks_file", "jwks_uri"} {
@@ -222,20 +258,6 @@ func (r *outsider) keySet(client *http.Client, shared map[keyPlace]*oidc.KeySet)
 	if given > 1 {
 		return nil, invalid("[%s] jwks, jwks_file and jwks_uri: there may be one of them", r.section)
 	}
-	if file := r.get("jwks_file"); file != "" {
-		info, err := os.Stat(file)
-		if err == nil && info.Size() > maxKeyFile {
-			err = errors.New("the file is larger than a key set can be")
-		}
-		var text []byte
-		if err == nil {
-			text, err = os.ReadFile(file)
-		}
-		if err != nil {
-			return nil, r.refused(key, err)
-		}
-		place.jwks = string(text)
-	}
 	if keys := shared[place]; keys != nil {
 		return keys, nil
 	}
@@ -243,7 +265,7 @@ func (r *outsider) keySet(client *http.Client, shared map[keyPlace]*oidc.KeySet)
 		shared[place] = r.outside.keys[place]
 		return shared[place], nil
 	}
-	o := oidc.KeySetOptions{Issuer: place.issuer, URL: place.url, Client: client, Log: r.log, Now: r.now}
+	o := oidc.KeySetOptions{Issuer: place.issuer, URL: place.url, File: place.file, Client: client, Log: r.log, Now: r.now}
 	if place.jwks != "" {
 		o.JWKS = []byte(place.jwks)
 	}

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -84,6 +87,66 @@ func TestKeyNamedLikeADevices(t *testing.T) {
 	s := run(t, time.Now, runSettings(t)+"[jwt_issuer:kc]\nissuer = https://id.example\naudience = api\nunknown_users = allow\njwks = "+string(public)+"\n")
 	token := signer.Token(t, map[string]any{"kid": "dev_1"}, map[string]any{"iss": "https://id.example", "aud": "api", "sub": "1", "exp": 4102444800})
 	s.expect("its token", bearing(token), "kc.1")
+}
+
+// TestKeyFileChanges: a file with other keys is another word of the issuer's from the next reload on, as if it stood in the settings. One that cannot be used changes nothing,
+// and keeps no other change from being made.
+func TestKeyFileChanges(t *testing.T) {
+	t.Parallel()
+	a, b := authtest.NewSigner(t, "ES256", "a"), authtest.NewSigner(t, "ES256", "b")
+	file := filepath.Join(t.TempDir(), "keys.json")
+	write := func(signers ...*authtest.Signer) {
+		t.Helper()
+		set := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{}}
+		for _, signer := range signers {
+			set.Keys = append(set.Keys, jose.JSONWebKey{Key: signer.Public(), KeyID: signer.Kid, Algorithm: "ES256", Use: "sig"})
+		}
+		text, err := json.Marshal(set)
+		if err == nil {
+			err = os.WriteFile(file, text, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(a)
+	s := run(t, authtest.NewClock().Now, runSettings(t)+"[jwt_issuer:kc]\nissuer = https://id.example\naudience = api\nunknown_users = allow\njwks_file = "+file+"\n")
+	s.admin("PUT", "/notes", "")
+	s.admin("PUT", "/notes/_security", `{"members":{"names":["kc.1"]}}`)
+	by := func(signer *authtest.Signer) func(*http.Request) {
+		return bearing(signer.Token(t, map[string]any{"kid": signer.Kid}, map[string]any{"iss": "https://id.example", "aud": "api", "sub": "1", "exp": 4102444800}))
+	}
+	reload := func() { s.admin("POST", "/_node/_local/_config/_reload", "") }
+	session := s.signIn(by(a), "")
+	token, traded := s.follow("a token", "continuous", by(a)), s.follow("a session", "continuous", session)
+	reload()
+	s.expect("a session, after a reload of the same", session, "kc.1")
+
+	write(b)
+	reload()
+	s.expect("a key that is gone", by(a), unauthorized)
+	s.expect("a new key", by(b), "kc.1")
+	s.expect("a session of the key that is gone", session, "")
+	token.expectCut(t)
+	traded.expectCut(t)
+
+	session = s.signIn(by(b), "")
+	for what, spoil := range map[string]func() error{
+		"no set": func() error { return os.WriteFile(file, []byte("{"), 0o600) },
+		"away":   func() error { return os.Remove(file) },
+	} {
+		if err := spoil(); err != nil {
+			t.Fatal(err)
+		}
+		reload()
+		s.set("jwt_issuer:kc", "leeway", strconv.Itoa(len(what)))
+		s.expect("a key whose file is "+what, by(b), "kc.1")
+		s.expect("a session of it", session, "kc.1")
+	}
+	write()
+	reload()
+	s.expect("a key whose file was emptied", by(b), unauthorized)
+	s.expect("a session of it", session, "")
 }
 
 // TestKeysRotateUnderLoad: nobody with a good token is refused meanwhile, and the provider is asked once for each new key.
