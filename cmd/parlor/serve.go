@@ -180,6 +180,8 @@ func newHTTPServer(w *wiring) *http.Server {
 		IdleTimeout:       seconds(300, "idle_timeout"),
 		MaxHeaderBytes:    int(max(s.Int(64<<10, "max_header_size", "parlor_http"), 4<<10)),
 		ErrorLog:          slog.NewLogLogger(w.log.Handler(), slog.LevelDebug),
+
+		DisableGeneralOptionsHandler: true, // OPTIONS * is answered like all else
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			if c.LocalAddr().Network() == "unix" {
 				return throughSocket(ctx)
