@@ -41,7 +41,9 @@ func TestAnnouncedBodies(t *testing.T) {
 			t.Fatal(line, err)
 		}
 	}
-	ts.do("PUT", "/db/x", `{"text":"`+strings.Repeat("x", 2_000_000)+`"}`)
+	if status, text := ts.as("admin:secret", "PUT", "/db/x", `{"text":"`+strings.Repeat("x", 2_000_000)+`"}`); status != 201 {
+		t.Errorf("%d %s", status, text)
+	}
 }
 
 // Whoever holds his share of memory is told to come again; others are not.
