@@ -180,6 +180,7 @@ const (
 	scopedSystem     = "An access token or device key does not open this database."
 	scopedElsewhere  = "This access token or device key is for other databases."
 	scopedReader     = "This access token or device key only reads."
+	scopedDoor       = "An access token or device key does not change who may come in. Sign in with a session or a password."
 )
 
 // inScope refuses what the caller's Scope does not cover; who has none passes. What it covers is then judged as it is for the user.
@@ -212,8 +213,15 @@ func (r *request) inScope(act action) error {
 		return forbidden(scopedElsewhere)
 	case act.writes && !scope.Write && !r.isCheckpoint():
 		return forbidden(scopedReader)
+	case act.writes && r.isDoor():
+		return forbidden(scopedDoor)
 	}
 	return nil
+}
+
+// isDoor reports whether a request is about who may come into a database. A credential that is lost must not let others in who stay when it is revoked.
+func (r *request) isDoor() bool {
+	return len(r.segments) > 1 && (r.segments[1] == "_security" || r.segments[1] == "_vault")
 }
 
 // isCheckpoint reports whether a request writes a replication's checkpoint, as those who only read do too. LiveSync's own _local documents are none: all

@@ -792,7 +792,12 @@ func TestDevicesOfAnOwner(t *testing.T) {
 		step{device, "GET", "/ann-notes/", "", 404},
 		step{device, "PUT", "/ann-notes/", "", 201},
 		step{device, "PUT", "/ann-notes/doc", `{}`, 201},
-		step{device, "PUT", "/ann-notes/_vault", `{"shares":{"bob":"write"}}`, 200},
+		// A device that is lost lets nobody in who stays.
+		step{device, "PUT", "/ann-notes/_vault", `{"shares":{"bob":"write"}}`, 403},
+		step{device, "PUT", "/ann-notes/_vault/shares/bob", `{"access":"write"}`, 403},
+		step{device, "DELETE", "/ann-notes/_vault/shares/bob", "", 403},
+		step{device, "PUT", "/ann-notes/_security", `{"members":{"names":["bob"]}}`, 403},
+		step{device, "GET", "/ann-notes/_security", "", 200},
 		step{device, "PUT", "/ann-notes/_revs_limit", `10`, 200},
 		step{device, "POST", "/ann-notes/_compact", `{}`, 202},
 		step{device, "POST", "/ann-notes/_purge", `{}`, 201},
