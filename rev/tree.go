@@ -33,6 +33,9 @@ func (t *Tree) SetRef(i int, ref uint64) { t.nodes[i].Ref = ref }
 // Clone returns a copy that shares nothing with t that can change.
 func (t *Tree) Clone() Tree { return Tree{nodes: slices.Clone(t.nodes)} }
 
+// Equal reports whether two trees hold the same, Refs included.
+func (t *Tree) Equal(other *Tree) bool { return slices.Equal(t.nodes, other.nodes) }
+
 // Find returns the index of id, and whether it is known.
 func (t *Tree) Find(id ID) (int, bool) {
 	return slices.BinarySearchFunc(t.nodes, id, func(n Node, id ID) int { return n.ID.Compare(id) })
@@ -84,9 +87,14 @@ func (t *Tree) Winner() int {
 
 // IsLeaf reports whether no known revision replaces the one at i.
 func (t *Tree) IsLeaf(i int) bool {
-	for _, n := range t.nodes[i+1:] {
+	gen := t.nodes[i].ID.Gen + 1
+	from, _ := t.Find(ID{Gen: gen}) // a child is one generation above
+	for _, n := range t.nodes[from:] {
 		if n.Parent == i {
 			return false
+		}
+		if n.ID.Gen > gen {
+			break
 		}
 	}
 	return true
@@ -99,6 +107,22 @@ func (t *Tree) Path(i int) []ID {
 		path = append(path, t.nodes[i].ID)
 	}
 	return path
+}
+
+// Reaches reports whether path, newest first, goes beyond where the known ancestry of its first revision ends: then Merge may learn
+// ancestors from it. Of an unknown revision it is false.
+func (t *Tree) Reaches(path []ID) bool {
+	i, ok := t.Find(path[0])
+	for _, id := range path[1:] {
+		if !ok {
+			return false
+		}
+		if i = t.nodes[i].Parent; i < 0 {
+			return true
+		}
+		ok = t.nodes[i].ID == id
+	}
+	return false
 }
 
 // Latest returns the leaves that descend from the revision at i, or i itself when it is a leaf. They are in the order of
@@ -214,39 +238,56 @@ func (t *Tree) graftAncestors(i int, path []ID) {
 	}
 }
 
-// sort brings the nodes in order again after some were appended to the first known ones.
+// newcomer is a node that sort puts in its place.
+type newcomer struct {
+	Node
+	from int // its index so far
+	at   int // how many of the known nodes come before it
+}
+
+// sort brings the nodes in order again after some were appended to the first known ones. Those are in order and are only moved: one conflict more
+// must cost little where there are thousands.
 func (t *Tree) sort(known int) {
 	byID := func(a, b Node) int { return a.ID.Compare(b.ID) }
 	if slices.IsSortedFunc(t.nodes[max(known-1, 0):], byID) {
 		return
 	}
-	order := make([]int, len(t.nodes)) // order[new] = old
-	for i := range order {
-		order[i] = i
+	sorted := Tree{nodes: t.nodes[:known]}
+	fresh := make([]newcomer, 0, len(t.nodes)-known)
+	for i, n := range t.nodes[known:] {
+		at, _ := sorted.Find(n.ID)
+		fresh = append(fresh, newcomer{n, known + i, at})
 	}
-	slices.SortFunc(order, func(a, b int) int { return byID(t.nodes[a], t.nodes[b]) })
-	place := make([]int, len(order)) // place[old] = new
-	nodes := make([]Node, len(order))
-	for i, old := range order {
-		place[old] = i
-		nodes[i] = t.nodes[old]
+	slices.SortFunc(fresh, func(a, b newcomer) int { return byID(a.Node, b.Node) })
+	place := make([]int, len(fresh)) // place[i] is where the node at known+i goes
+	end := known
+	for k := len(fresh) - 1; k >= 0; k-- {
+		n := fresh[k]
+		copy(t.nodes[n.at+k+1:], t.nodes[n.at:end])
+		t.nodes[n.at+k] = n.Node
+		place[n.from-known] = n.at + k
+		end = n.at
 	}
-	for i := range nodes {
-		if p := nodes[i].Parent; p >= 0 {
-			nodes[i].Parent = place[p]
+	for i := end; i < len(t.nodes); i++ {
+		switch p := t.nodes[i].Parent; {
+		case p >= known:
+			t.nodes[i].Parent = place[p-known]
+		case p >= end:
+			before, _ := slices.BinarySearchFunc(fresh, p+1, func(n newcomer, p int) int { return n.at - p })
+			t.nodes[i].Parent = p + before
 		}
 	}
-	t.nodes = nodes
 }
 
 // Stem forgets revisions that lie more than limit generations above every leaf that descends from them (a leaf itself counts
 // as the first), and returns the Refs of the bodies that this gives up.
 func (t *Tree) Stem(limit int) (refs []uint64) {
-	if len(t.nodes) <= limit {
+	// A path skips no generation, so none is longer than the tree is high.
+	if last := len(t.nodes) - 1; last < limit || t.nodes[last].ID.Gen-t.nodes[0].ID.Gen < limit {
 		return nil
 	}
 	height := make([]int, len(t.nodes)) // 1 + generations to the nearest leaf below; 0 for a leaf until its turn
-	gone := make([]bool, len(t.nodes))
+	gone, some := make([]bool, len(t.nodes)), false
 	for i := len(t.nodes) - 1; i >= 0; i-- {
 		if height[i] == 0 {
 			height[i] = 1
@@ -255,6 +296,10 @@ func (t *Tree) Stem(limit int) (refs []uint64) {
 			height[p] = height[i] + 1
 		}
 		gone[i] = height[i] > limit
+		some = some || gone[i]
+	}
+	if !some {
+		return nil
 	}
 	return t.remove(gone)
 }

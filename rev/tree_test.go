@@ -137,6 +137,25 @@ func TestStem(t *testing.T) {
 	}
 }
 
+func TestReaches(t *testing.T) {
+	t.Parallel()
+	tree := grow(t, "4-d 3-c 2-b", "3-x 2-y 1-z")
+	for path, want := range map[string]bool{
+		"4-d":             false,
+		"4-d 3-c 2-b":     false,
+		"4-d 3-c 2-b 1-a": true,
+		"3-c 2-b 1-z":     true,
+		"4-d 3-q 2-b 1-a": false, // another parent is not believed
+		"2-b 1-a":         true,
+		"3-x 2-y 1-z":     false,
+		"5-e 4-d":         false,
+	} {
+		if got := tree.Reaches(ids(t, path)); got != want {
+			t.Errorf("%s: %v", path, got)
+		}
+	}
+}
+
 func TestPrune(t *testing.T) {
 	t.Parallel()
 	tree := grow(t, "1-a", "2-b 1-a", "3-c 2-b", "2-x 1-a")
@@ -231,6 +250,26 @@ func TestMergeInAnyOrder(t *testing.T) {
 	})
 }
 
+// TestReachesTellsWhatMergeLearns: where it is false, merging a known revision changes nothing.
+func TestReachesTellsWhatMergeLearns(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		paths, dead := universe(t)
+		tree := new(Tree)
+		for _, path := range paths[1:] {
+			tree.Merge(path, dead[path[0]], 1)
+		}
+		if _, known := tree.Find(paths[0][0]); !known {
+			return
+		}
+		reaches, before := tree.Reaches(paths[0]), tree.dump()
+		tree.Merge(paths[0], false, 1)
+		if reaches == (tree.dump() == before) {
+			t.Fatalf("reaches %v: %v made %s of %s", reaches, paths[0], tree.dump(), before)
+		}
+	})
+}
+
 func TestTreeStaysSound(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -316,5 +355,21 @@ func BenchmarkDecode1000(b *testing.B) {
 		if _, err := Decode(enc); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// BenchmarkMergeConflicts merges revisions that know no ancestor, in no order.
+func BenchmarkMergeConflicts(b *testing.B) {
+	for _, n := range []uint64{1000, 4000, 16_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			for b.Loop() {
+				tree := new(Tree)
+				for i := range n {
+					tree.Merge([]ID{{1, fmt.Sprintf("%032x", i*0x9e3779b97f4a7c15)}}, false, i+1)
+					tree.Stem(1000)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/revision")
+		})
 	}
 }
