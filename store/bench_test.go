@@ -158,3 +158,49 @@ func BenchmarkCreate(b *testing.B) {
 	})
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "dbs/s")
 }
+
+// siblings are revisions of one document that know no ancestor: as many conflicts.
+func siblings(id string, from, n int) []Write {
+	writes := make([]Write, n)
+	for i := range writes {
+		writes[i] = Write{Doc: Doc{ID: id, Body: []byte(`{}`)}, History: []rev.ID{{Gen: 1, Hash: fmt.Sprintf("%032x", uint64(from+i)*0x9e3779b97f4a7c15)}}}
+	}
+	return writes
+}
+
+// BenchmarkConflicts writes revisions of one document in one call: the time should grow little faster than their number, with a check too.
+func BenchmarkConflicts(b *testing.B) {
+	for _, n := range []int{500, 2000, 8000} {
+		for name, check := range map[string]Check{"plain": nil, "checked": allow} {
+			b.Run(fmt.Sprintf("%s-%d", name, n), func(b *testing.B) {
+				db := create(b, openDisk(b), "db")
+				for i := 0; b.Loop(); i++ {
+					if _, err := db.Write(context.Background(), siblings(fmt.Sprint(i), 0, n), check); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+}
+
+// BenchmarkUpdateAmongConflicts edits a document that has this many conflicts.
+func BenchmarkUpdateAmongConflicts(b *testing.B) {
+	for _, n := range []int{1000, 10_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			db := create(b, openDisk(b), "db")
+			for from := 0; from < n; from += 1000 {
+				if _, err := db.Write(context.Background(), siblings("one", from, 1000), nil); err != nil {
+					b.Fatal(err)
+				}
+			}
+			doc, err := db.Doc("one")
+			if err != nil {
+				b.Fatal(err)
+			}
+			for base := doc.Rev; b.Loop(); {
+				base = put(b, db, "one", `{"a":1}`, base)
+			}
+		})
+	}
+}

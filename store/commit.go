@@ -13,6 +13,10 @@ const (
 	// groupBytes bounds what one batch holds of several operations; a single larger one is a batch of its own.
 	groupBytes = 4 << 20
 	groupOps   = 1024
+	// groupSteps bounds how many revisions it goes through, each edit all those of its document: some tens of milliseconds. A write that has more to do
+	// comes again for the rest, behind those that wait. To read a tree and write it takes as long as recordSteps edits.
+	groupSteps  = 8 << 20
+	recordSteps = 64
 	// groupStep is what a group asks the disk for beforehand.
 	groupStep = 64 << 10
 )
@@ -88,7 +92,7 @@ func (s *Store) commitLoop() {
 // fill does first and what may share its batch. It returns the operation that came but may not.
 func (g *group) fill(first *op) *op {
 	g.do(first)
-	for !first.alone && len(g.ops) < groupOps && g.bytes < groupBytes {
+	for !first.alone && len(g.ops) < groupOps && g.bytes < groupBytes && g.steps < groupSteps {
 		o := g.next()
 		if o == nil || o.alone {
 			return o
@@ -163,6 +167,7 @@ type group struct {
 	batch   *pebble.Batch
 	ops     []*op // to be answered
 	bytes   int   // roughly what they add to the batch
+	steps   int   // the revisions of the trees that they have gone through
 	granted int   // bytes in flight and in this group that the disk has room for
 	turn    bool  // the group before is answered, and this one may be applied
 	err     error // reading failed: the whole group fails
@@ -248,6 +253,7 @@ func (g *group) record(w *work, id string) (*record, error) {
 		w.recs = make(map[string]*record)
 	}
 	w.recs[id] = r
+	g.steps += recordSteps * r.tree.Len()
 	return r, nil
 }
 
@@ -313,6 +319,9 @@ func (g *group) putRecord(w *work, r *record) {
 	winner := r.tree.Node(leaves[0])
 	h := header{seq: r.seq, deleted: winner.Deleted, ref: winner.Ref, rev: winner.ID}
 	count(&w.state, h, true)
+	if r.moved {
+		g.discard(w, r, leaves)
+	}
 	g.buf = r.append(g.buf[:0], h)
 	g.set(dbKeyText(w.db.id, kindDoc, r.id), g.buf)
 	if r.moved {

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"errors"
 
 	"github.com/parlordb/parlor/rev"
@@ -15,7 +14,8 @@ func (g *group) edit(w *work, d *draft) error {
 	if err != nil {
 		return err
 	}
-	if d.studied && r.seq != d.seen {
+	g.steps += r.tree.Len()
+	if d.studied && r.seq != d.seen && !d.holds(r) {
 		d.again = true
 		return nil
 	}
@@ -34,7 +34,7 @@ func (g *group) edit(w *work, d *draft) error {
 	d.result.Rev = path[0]
 	if keeps, grows := r.effect(path, int(w.state.revsLimit)); !keeps {
 		if grows {
-			g.move(w, r, 0)
+			w.move(r)
 		}
 		return nil
 	}
@@ -53,10 +53,15 @@ func (r *record) effect(path []rev.ID, limit int) (keeps, grows bool) {
 	if !ok || r.tree.Node(i).Ref == 0 && r.tree.IsLeaf(i) {
 		return true, false
 	}
-	before := r.tree.Append(nil)
+	if !r.tree.Reaches(path) {
+		known := r.tree.Len()
+		r.tree.Stem(limit) // the limit may have been lowered
+		return false, r.tree.Len() != known
+	}
+	before := r.tree.Clone()
 	r.tree.Merge(path, r.tree.Node(i).Deleted, 0)
 	r.tree.Stem(limit)
-	return false, !bytes.Equal(before, r.tree.Append(nil))
+	return false, !r.tree.Equal(&before)
 }
 
 // keep stores the revision path[0] with its body.
@@ -81,30 +86,36 @@ func (g *group) keep(w *work, r *record, d *draft, path []rev.ID) {
 		g.fail(damaged("the history of %q", r.id))
 		return
 	}
+	if d.shared > 0 {
+		r.share(d.body, uint64(d.shared))
+	}
 	r.weights = append(r.weights, wt)
 	r.tree.Stem(int(w.state.revsLimit))
-	g.move(w, r, uint64(d.shared))
+	w.move(r)
 }
 
-// move gives a document that has changed its new sequence. Bodies that are no leaves' any more are noted as garbage; of their attachments shared bytes live on.
-func (g *group) move(w *work, r *record, shared uint64) {
+// move gives a document that has changed its new sequence.
+func (w *work) move(r *record) {
 	w.state.seq++
 	r.seq, r.dirty, r.moved = w.state.seq, true, true
-	if r.tree.Len() == 1 && len(r.weights) == 1 && r.tree.Node(0).Ref == r.weights[0].ref {
+}
+
+// discard notes as garbage the bodies that are no leaves' any more. It is done once, at the end of a group, because it looks through all leaves.
+func (g *group) discard(w *work, r *record, leaves []int) {
+	if len(leaves) == 1 && len(r.weights) == 1 && r.tree.Node(leaves[0]).Ref == r.weights[0].ref {
 		return // a new document
 	}
-	leaves := make(map[uint64]bool, 4)
-	for _, i := range r.tree.Leaves() {
-		leaves[r.tree.Node(i).Ref] = true
+	living := make(map[uint64]bool, len(leaves))
+	for _, i := range leaves {
+		living[r.tree.Node(i).Ref] = true
 	}
 	kept := r.weights[:0]
 	for _, wt := range r.weights {
-		if leaves[wt.ref] {
+		if living[wt.ref] {
 			kept = append(kept, wt)
 			continue
 		}
-		stale := max(wt.bytes(), wt.length+shared) - shared
-		shared = 0
+		stale := wt.bytes() - min(wt.bytes()-wt.length, wt.shared) // what is shared lives on
 		w.state.stale += stale
 		note := garbage{id: r.id, length: wt.length, stale: stale, files: wt.files > 0}
 		g.set(dbKeyN(w.db.id, kindGarbage, wt.ref), note.append(nil))

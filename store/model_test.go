@@ -242,8 +242,8 @@ func (p *player) own() {
 	p.model.store(id, path, w.Doc.Deleted, modelBody{string(w.Doc.Body), want}, p.limit)
 }
 
-func (p *player) replicated() {
-	id := p.id()
+// history draws the path of a revision that another server may send of a document.
+func (p *player) history(id string) []rev.ID {
 	from := p.known(id)
 	path := []rev.ID{from}
 	if d := p.model.docs[id]; d != nil {
@@ -257,6 +257,12 @@ func (p *player) replicated() {
 	if path[len(path)-1].Gen > 1 && p.rnd.IntN(4) == 0 {
 		path = append(path, rev.ID{Gen: path[len(path)-1].Gen - 1, Hash: "early"})
 	}
+	return path
+}
+
+func (p *player) replicated() {
+	id := p.id()
+	path := p.history(id)
 	var old *modelBody
 	if !p.compacted {
 		old = p.model.bodyOf(id, path[1:]...)
@@ -271,6 +277,27 @@ func (p *player) replicated() {
 		p.t.Fatalf("replicating %s %v: %v", id, path, err)
 	}
 	p.model.store(id, path, w.Doc.Deleted, modelBody{string(w.Doc.Body), want}, p.limit)
+}
+
+// bulk replicates several revisions of few documents in one call.
+func (p *player) bulk() {
+	ids := []string{p.id(), p.id()}
+	var writes []Write
+	for range 2 + p.rnd.IntN(8) {
+		id := ids[p.rnd.IntN(len(ids))]
+		body := fmt.Appendf(nil, `{"b":%d}`, p.rnd.Uint32())
+		writes = append(writes, Write{Doc: Doc{ID: id, Body: body, Deleted: p.rnd.IntN(5) == 0}, History: p.history(id)})
+	}
+	results, err := p.db.Write(context.Background(), writes, nil)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	for i, w := range writes {
+		if results[i].Err != nil || results[i].Rev != w.History[0] {
+			p.t.Fatalf("replicating %s %v: %+v", w.Doc.ID, w.History, results[i])
+		}
+		p.model.store(w.Doc.ID, w.History, w.Doc.Deleted, modelBody{json: string(w.Doc.Body)}, p.limit)
+	}
 }
 
 func (p *player) purge() {
@@ -319,8 +346,10 @@ func (p *player) step() {
 	switch k := p.rnd.IntN(100); {
 	case k < 45:
 		p.own()
-	case k < 80:
+	case k < 72:
 		p.replicated()
+	case k < 80:
+		p.bulk()
 	case k < 86:
 		p.purge()
 	case k < 96:

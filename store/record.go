@@ -78,6 +78,8 @@ type weight struct {
 	ref    uint64
 	length uint64 // bytes of the body's value
 	files  uint64 // 0: no attachments, else 1 + the bytes of all
+
+	shared uint64 // bytes of attachments that revisions of this group have taken over; not stored
 }
 
 func (w weight) bytes() uint64 { return w.length + max(w.files, 1) - 1 }
@@ -151,7 +153,7 @@ func decodeRecord(id string, b []byte) (*record, error) {
 	r.weights = r.first[:0]
 	c := cutter{rest: b}
 	for range c.count() {
-		r.weights = append(r.weights, weight{c.uvarint(), c.uvarint(), c.uvarint()})
+		r.weights = append(r.weights, weight{ref: c.uvarint(), length: c.uvarint(), files: c.uvarint()})
 	}
 	if c.bad {
 		return nil, damaged("the record of %q", id)
@@ -162,6 +164,14 @@ func decodeRecord(id string, b []byte) (*record, error) {
 	return r, nil
 }
 
+// body is the number of the body of the revision at index i; 0 for none, and for the index -1.
+func (r *record) body(i int) uint64 {
+	if i < 0 {
+		return 0
+	}
+	return r.tree.Node(i).Ref
+}
+
 // leaf returns the weight of the body ref, if that is a leaf's.
 func (r *record) leaf(ref uint64) (weight, bool) {
 	for _, w := range r.weights {
@@ -170,6 +180,15 @@ func (r *record) leaf(ref uint64) (weight, bool) {
 		}
 	}
 	return weight{}, false
+}
+
+// share notes that a revision has taken over bytes of the attachments of the body ref.
+func (r *record) share(ref, bytes uint64) {
+	for i := range r.weights {
+		if r.weights[i].ref == ref {
+			r.weights[i].shared += bytes
+		}
+	}
 }
 
 // A row is a document's place in the order of changes: its id, and its leaves, winner first.

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/parlordb/parlor/rev"
 )
@@ -36,7 +37,7 @@ type Result struct {
 // Check judges an edit before it is stored. old is the revision that it replaces, nil for none (or for one whose body is not kept); of
 // a replicated edit the newest ancestor that has a body. new has its stubs resolved; its Rev is the Base of an own edit, History[0] of a
 // replicated one. Neither may be changed.
-// It is called without any lock held, on the caller's goroutine, and again if the document changes meanwhile.
+// It is called without any lock held, on the caller's goroutine, and again if what the edit replaces changes meanwhile.
 // It may be called for writes that then conflict; a conflict seen beforehand is reported without calling it, and so is a replicated revision that is
 // known already.
 type Check func(ctx context.Context, old, new *Doc) error
@@ -51,7 +52,11 @@ type draft struct {
 
 	studied bool // it rests on the document as it was at sequence seen, 0 for none
 	seen    uint64
-	shared  int64 // bytes of attachments that it takes over from the revision before
+	known   bool   // the document had the revision already
+	body    uint64 // of the revision that it replaces, 0 for none
+	shared  int64  // bytes of attachments that it takes over from that body
+
+	after *draft // the nearest of its ancestors that was handed back with it
 }
 
 // file is an attachment of a draft.
@@ -64,7 +69,8 @@ type file struct {
 // document in one call the second conflicts. The error is for the whole: ErrFull, ErrNoDatabase, ErrClosed, ErrReadOnly, ctx's.
 // When ctx ends the writes may or may not be stored, as on a lost connection. A nil check allows all.
 //
-// Edits whose document changes between check and commit are checked and committed again, in a further batch; what fails then is told in their Results.
+// A further batch takes those edits that replace another revision by then than check has seen, when they have been checked again, and what is left of a
+// call that goes through so many revisions that everyone else would wait. What fails then is told in their Results.
 func (db *DB) Write(ctx context.Context, writes []Write, check Check) ([]Result, error) {
 	sn, err := db.reader()
 	if err != nil {
@@ -80,35 +86,74 @@ func (db *DB) Write(ctx context.Context, writes []Write, check Check) ([]Result,
 		}
 	}()
 	for round := 0; len(drafts) > 0; round++ {
-		ready := drafts[:0]
-		for _, d := range drafts {
-			if check != nil || d.needsStudy(db) {
-				made, err := db.study(ctx, d, check)
-				copies = append(copies, made...)
-				if d.result.Err = err; err != nil {
-					continue
-				}
-			}
-			d.hash()
-			ready = append(ready, d)
+		if round == 1 {
+			await(drafts)
 		}
-		if err := db.submit(ctx, ready); err != nil {
-			if round == 0 {
-				return nil, err
-			}
-			for _, d := range ready {
+		ready, waiting, made := db.prepare(ctx, drafts, check)
+		copies = append(copies, made...)
+		done, err := db.submit(ctx, ready)
+		if err != nil && round == 0 && done == 0 {
+			return nil, err
+		}
+		drafts = append(slices.DeleteFunc(ready, func(d *draft) bool { return !d.again }), waiting...)
+		if err != nil {
+			for _, d := range drafts {
 				d.result.Err = err
 			}
 			break
 		}
-		drafts = ready[:0]
-		for _, d := range ready {
-			if d.again {
-				drafts = append(drafts, d)
-			}
-		}
 	}
 	return results, nil
+}
+
+// await makes each draft wait for the nearest of its ancestors among them: as long as that one is not stored, it would be judged in vain.
+func await(drafts []*draft) {
+	type revision struct {
+		doc string
+		id  rev.ID
+	}
+	written := make(map[revision]*draft, len(drafts))
+	for _, d := range drafts {
+		if d.History != nil {
+			written[revision{d.Doc.ID, d.History[0]}] = d
+		}
+	}
+	for _, d := range drafts {
+		for i := 1; i < len(d.History) && d.after == nil; i++ {
+			d.after = written[revision{d.Doc.ID, d.History[i]}]
+		}
+	}
+}
+
+// prepare finds out what drafts need, and parts them in those that are ready to be submitted and those that wait for others; what has failed is in neither.
+// The attachments that it has copied are to be discarded after the Write.
+func (db *DB) prepare(ctx context.Context, drafts []*draft, check Check) (ready, waiting []*draft, copies []*AttachmentWriter) {
+	ready = drafts[:0]
+	var r *Record
+	for _, d := range drafts {
+		if d.after != nil && d.after.again {
+			waiting = append(waiting, d)
+			continue
+		}
+		if check != nil || d.needsStudy(db) {
+			var err error
+			if r == nil || r.ID != d.Doc.ID {
+				r, err = db.Record(d.Doc.ID)
+			}
+			if err == nil || errors.Is(err, ErrNotFound) {
+				var made []*AttachmentWriter
+				made, err = db.study(ctx, d, r, check)
+				copies = append(copies, made...)
+			}
+			if err != nil {
+				d.result.Err, d.again = err, false
+				continue
+			}
+		}
+		d.hash()
+		ready = append(ready, d)
+	}
+	return ready, waiting, copies
 }
 
 // Put is Write of one edit. Its error is the Write's, or the Result's.
@@ -229,13 +274,20 @@ func (d *draft) replaced(r *record) (at int, known bool, err error) {
 	return -1, false, nil
 }
 
-// study reads the document as it is, resolves stubs and calls check. It returns the attachments that it has copied, which are to be discarded after the Write.
-func (db *DB) study(ctx context.Context, d *draft, check Check) ([]*AttachmentWriter, error) {
-	r, err := db.Record(d.Doc.ID)
-	if err != nil && !errors.Is(err, ErrNotFound) {
-		return nil, err
+// holds tells whether what was found out about a replicated edit is still so, though its document has changed since. A body is never changed, and its
+// number never given twice: it is what check saw.
+func (d *draft) holds(r *record) bool {
+	if d.History == nil {
+		return false
 	}
-	d.again, d.studied, d.seen = false, true, 0
+	at, known, err := d.replaced(r)
+	return err == nil && (known || !d.known && r.body(at) == d.body)
+}
+
+// study looks at the document r, nil for none, as it is, resolves stubs and calls check. It returns the attachments that it has copied, which are to be
+// discarded after the Write.
+func (db *DB) study(ctx context.Context, d *draft, r *Record, check Check) ([]*AttachmentWriter, error) {
+	d.studied, d.seen, d.known, d.body = true, 0, false, 0
 	d.files, d.shared = d.files[:0], 0
 	var found *record
 	if r != nil {
@@ -243,13 +295,16 @@ func (db *DB) study(ctx context.Context, d *draft, check Check) ([]*AttachmentWr
 		found = &record{tree: r.Tree}
 	}
 	at, known, err := d.replaced(found)
-	if err != nil || known {
+	if d.known = known; err != nil || known {
 		return nil, err
 	}
 	var old *Doc
 	if at >= 0 {
+		d.body = found.body(at)
 		old, err = db.Revision(r, at)
-		if err != nil && !errors.Is(err, ErrMissing) {
+		if errors.Is(err, ErrMissing) && d.History != nil {
+			d.seen = 0 // compacted since r was read: the committer is to look which body it is now
+		} else if err != nil && !errors.Is(err, ErrMissing) {
 			return nil, err
 		}
 	}
@@ -352,24 +407,39 @@ func (d *draft) revision(parent rev.ID) rev.ID {
 	return rev.ID{Gen: parent.Gen + 1, Hash: hex.EncodeToString(sum[:16])}
 }
 
-// submit hands drafts to the committer, in one operation.
-func (db *DB) submit(ctx context.Context, drafts []*draft) error {
-	if len(drafts) == 0 {
-		return nil
-	}
-	bytes := 0
-	for _, d := range drafts {
-		bytes += 128 + 2*len(d.Doc.ID) + len(d.Doc.Body) + 64*len(d.History)
-		for _, f := range d.files {
-			bytes += 128 + len(f.Name) + len(f.Type)
-		}
-	}
-	return db.do(ctx, bytes, func(g *group, w *work) error {
-		for _, d := range drafts {
-			if err := g.edit(w, d); err != nil {
-				return err
+// submit hands drafts to the committer and returns how many it has done: all unless there is an error, and then the others are marked as handed back. It
+// takes one operation, or several where a group is closed because of groupSteps; others get their turn in between.
+func (db *DB) submit(ctx context.Context, drafts []*draft) (done int, err error) {
+	for done < len(drafts) {
+		todo := drafts[done:]
+		n := 0
+		err := db.do(ctx, draftBytes(todo), func(g *group, w *work) error {
+			for n < len(todo) && (n == 0 || g.steps < groupSteps) {
+				if err := g.edit(w, todo[n]); err != nil {
+					return err
+				}
+				n++
 			}
+			return nil
+		})
+		if err != nil {
+			for _, d := range todo {
+				d.again = true
+			}
+			return done, err
 		}
-		return nil
-	})
+		done += n
+	}
+	return done, nil
+}
+
+// draftBytes is roughly what drafts add to a batch.
+func draftBytes(drafts []*draft) (n int) {
+	for _, d := range drafts {
+		n += 128 + 2*len(d.Doc.ID) + len(d.Doc.Body) + 64*len(d.History)
+		for _, f := range d.files {
+			n += 128 + len(f.Name) + len(f.Type)
+		}
+	}
+	return n
 }
