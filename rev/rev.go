@@ -65,6 +65,16 @@ func (id ID) String() string {
 // IsZero reports whether id names no revision.
 func (id ID) IsZero() bool { return id == ID{} }
 
+// Quotable reports whether id can stand between the quotes of an ETag: its hash has no blank, quote or control character.
+func (id ID) Quotable() bool {
+	for i := range len(id.Hash) {
+		if c := id.Hash[i]; c <= ' ' || c == '"' || c == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
 // Compare orders ids by generation, then by hash, bytewise: the order in which CouchDB picks winners.
 func (id ID) Compare(other ID) int {
 	if id.Gen != other.Gen {

@@ -43,6 +43,18 @@ func TestParse(t *testing.T) {
 	}
 }
 
+func TestQuotable(t *testing.T) {
+	t.Parallel()
+	for hash, want := range map[string]bool{
+		"3f": true, "a-b": true, "~!#": true, "é": true,
+		"a b": false, "\x00": false, "a\r\nX: y": false, "a\t": false, `"`: false, "a\x7f": false,
+	} {
+		if got := (ID{1, hash}).Quotable(); got != want {
+			t.Errorf("%q: %v", hash, got)
+		}
+	}
+}
+
 func TestCompare(t *testing.T) {
 	t.Parallel()
 	order := []ID{{}, {1, "a"}, {1, "b"}, {2, "0"}, {10, "0"}}

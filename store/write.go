@@ -23,7 +23,8 @@ type Write struct {
 	// ancestor, as in CouchDB.
 	Base rev.ID
 	// History, when set, marks a replicated edit (new_edits=false): the revision's own id, then its ancestors, newest first. It never
-	// conflicts. Generations that do not fall by one each, down to 1 at the lowest, are rev.ErrFormat.
+	// conflicts. Generations that do not fall by one each, down to 1 at the lowest, are rev.ErrFormat; so is a revision that is not Quotable, which clients
+	// could not fetch. Ancestors may be called anything, and what is stored under such a name can be replaced.
 	History []rev.ID
 }
 
@@ -177,7 +178,7 @@ func draftAll(writes []Write, results []Result) []*draft {
 		w := &writes[i]
 		switch {
 		case len(w.History) > 0:
-			if !consecutive(w.History) {
+			if !consecutive(w.History) || !w.History[0].Quotable() {
 				results[i].Err = fmt.Errorf("%w: the history of %q", rev.ErrFormat, w.Doc.ID)
 				continue
 			}

@@ -82,6 +82,12 @@ func TestBadHistories(t *testing.T) {
 			t.Errorf("%s: %v", h, err)
 		}
 	}
+	for _, hash := range []string{"a b", "a\r\nX: y", "\x01", `"`} {
+		_, err := db.Put(context.Background(), Write{Doc: Doc{ID: "doc"}, History: []rev.ID{{Gen: 1, Hash: hash}}}, nil)
+		if !errors.Is(err, rev.ErrFormat) {
+			t.Errorf("%q: %v", hash, err)
+		}
+	}
 	for _, base := range []rev.ID{{Gen: 0, Hash: "x"}, {Gen: -1, Hash: "x"}, {Gen: 1}, {Gen: rev.MaxGeneration, Hash: "x"}, {Gen: 1, Hash: strings.Repeat("x", rev.MaxHash+1)}} {
 		_, err := db.Put(context.Background(), Write{Doc: Doc{ID: "doc"}, Base: base}, nil)
 		if !errors.Is(err, ErrConflict) {
@@ -97,6 +103,26 @@ func TestBadHistories(t *testing.T) {
 	}
 	if _, err := db.Put(context.Background(), Write{Doc: Doc{ID: "last"}, Base: last}, nil); !errors.Is(err, ErrConflict) {
 		t.Errorf("after the last generation: %v", err)
+	}
+}
+
+// TestUnquotableOfOld: what stores took before they judged the names of revisions is read, replaced and told of as an ancestor.
+func TestUnquotableOfOld(t *testing.T) {
+	t.Parallel()
+	db := create(t, open(t, Options{}), "db")
+	ctx := context.Background()
+	odd := rev.ID{Gen: 1, Hash: "a\x01\r\nX: y"}
+	w := Write{Doc: Doc{ID: "doc", Body: []byte(`{}`)}, History: []rev.ID{odd}}
+	if _, err := db.submit(ctx, []*draft{{Write: &w, result: new(Result)}}); err != nil {
+		t.Fatal(err)
+	}
+	if doc, err := db.Doc("doc"); err != nil || doc.Rev != odd {
+		t.Errorf("%+v, %v", doc, err)
+	}
+	next := put(t, db, "doc", `{}`, odd)
+	w = Write{Doc: Doc{ID: "copy", Body: []byte(`{}`)}, History: []rev.ID{next, odd}}
+	if got, err := db.Put(ctx, w, nil); err != nil || got != next {
+		t.Errorf("%v, %v", got, err)
 	}
 }
 
