@@ -224,6 +224,7 @@ func (s *Server) finish(r *request, start time.Time, cause any) {
 		}
 		s.refuse(r, &Error{Status: http.StatusInternalServerError, Kind: "internal_server_error", Reason: "The server met a mistake of its own; its log has the details."})
 	}
+	r.w.renew() // for what net/http still has to send
 	s.counters.request(r.Method, r.w.status)
 	level := slog.LevelDebug
 	switch {
