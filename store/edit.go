@@ -32,7 +32,7 @@ func (g *group) edit(w *work, d *draft) error {
 		}
 	}
 	d.result.Rev = path[0]
-	if keeps, grows := r.effect(path, int(w.state.revsLimit)); !keeps {
+	if keeps, grows := g.effect(r, path, int(w.state.revsLimit)); !keeps {
 		if grows {
 			w.move(r)
 		}
@@ -48,7 +48,7 @@ func (g *group) edit(w *work, d *draft) error {
 
 // effect tells what adding a replicated revision would do: whether its body is to be kept, and otherwise whether the path has taught the tree
 // ancestors that it did not know. In the second case they are in the tree on return.
-func (r *record) effect(path []rev.ID, limit int) (keeps, grows bool) {
+func (g *group) effect(r *record, path []rev.ID, limit int) (keeps, grows bool) {
 	i, ok := r.tree.Find(path[0])
 	if !ok || r.tree.Node(i).Ref == 0 && r.tree.IsLeaf(i) {
 		return true, false
@@ -58,6 +58,7 @@ func (r *record) effect(path []rev.ID, limit int) (keeps, grows bool) {
 		r.tree.Stem(limit) // the limit may have been lowered
 		return false, r.tree.Len() != known
 	}
+	g.steps += recordSteps * r.tree.Len() // copying and comparing is as dear as reading
 	before := r.tree.Clone()
 	r.tree.Merge(path, r.tree.Node(i).Deleted, 0)
 	r.tree.Stem(limit)
