@@ -304,13 +304,9 @@ func (t *Tree) Stem(limit int) (refs []uint64) {
 	return t.remove(gone)
 }
 
-// Prune removes the leaf id, and its ancestors that lead to no other leaf: a purge. It returns the Refs of the bodies
-// that this gives up, and whether id was a leaf.
-func (t *Tree) Prune(id ID) (refs []uint64, ok bool) {
-	i, ok := t.Find(id)
-	if !ok || !t.IsLeaf(i) {
-		return nil, false
-	}
+// Prune removes those of ids that are leaves when their turn comes, each with its ancestors that lead to no other leaf: a purge. It returns which they
+// were, and the Refs of the bodies that this gives up.
+func (t *Tree) Prune(ids ...ID) (pruned []ID, refs []uint64) {
 	children := make([]int, len(t.nodes))
 	for _, n := range t.nodes {
 		if n.Parent >= 0 {
@@ -318,13 +314,23 @@ func (t *Tree) Prune(id ID) (refs []uint64, ok bool) {
 		}
 	}
 	gone := make([]bool, len(t.nodes))
-	for i >= 0 && children[i] == 0 {
-		gone[i] = true
-		if i = t.nodes[i].Parent; i >= 0 {
-			children[i]--
+	for _, id := range ids {
+		i, ok := t.Find(id)
+		if !ok || gone[i] || children[i] > 0 {
+			continue
+		}
+		pruned = append(pruned, id)
+		for i >= 0 && children[i] == 0 {
+			gone[i] = true
+			if i = t.nodes[i].Parent; i >= 0 {
+				children[i]--
+			}
 		}
 	}
-	return t.remove(gone), true
+	if len(pruned) == 0 {
+		return nil, nil
+	}
+	return pruned, t.remove(gone)
 }
 
 // remove takes out the nodes marked gone. What loses its parent becomes a root.

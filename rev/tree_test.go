@@ -160,18 +160,47 @@ func TestPrune(t *testing.T) {
 	t.Parallel()
 	tree := grow(t, "1-a", "2-b 1-a", "3-c 2-b", "2-x 1-a")
 	for _, id := range []string{"2-b", "9-z"} {
-		if _, ok := tree.Prune(ids(t, id)[0]); ok {
+		if pruned, _ := tree.Prune(ids(t, id)...); pruned != nil {
 			t.Errorf("%s is no leaf, yet it was pruned", id)
 		}
 	}
-	refs, ok := tree.Prune(ids(t, "3-c")[0])
-	if !ok || !slices.Equal(refs, []uint64{2, 3}) || tree.dump() != "1-a<. 2-x<1-a " {
-		t.Error(refs, ok, tree.dump())
+	pruned, refs := tree.Prune(ids(t, "3-c")[0])
+	if len(pruned) != 1 || !slices.Equal(refs, []uint64{2, 3}) || tree.dump() != "1-a<. 2-x<1-a " {
+		t.Error(pruned, refs, tree.dump())
 	}
-	refs, ok = tree.Prune(ids(t, "2-x")[0])
-	if !ok || !slices.Equal(refs, []uint64{1, 4}) || tree.Len() != 0 {
-		t.Error(refs, ok, tree.dump())
+	pruned, refs = tree.Prune(ids(t, "2-x")[0])
+	if len(pruned) != 1 || !slices.Equal(refs, []uint64{1, 4}) || tree.Len() != 0 {
+		t.Error(pruned, refs, tree.dump())
 	}
+}
+
+// TestPruneInTurn: several are pruned as if one after the other.
+func TestPruneInTurn(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		paths, dead := universe(t)
+		tree := new(Tree)
+		for i, path := range paths {
+			tree.Merge(path, dead[path[0]], uint64(i+1))
+		}
+		var which []ID
+		for range rapid.IntRange(1, 6).Draw(t, "how many") {
+			which = append(which, tree.nodes[rapid.IntRange(0, tree.Len()-1).Draw(t, "which")].ID)
+		}
+		one := tree.Clone()
+		var want []ID
+		var wantRefs []uint64
+		for _, id := range which {
+			pruned, refs := one.Prune(id)
+			want, wantRefs = append(want, pruned...), append(wantRefs, refs...)
+		}
+		got, refs := tree.Prune(which...)
+		slices.Sort(wantRefs)
+		slices.Sort(refs)
+		if !slices.Equal(got, want) || !slices.Equal(refs, wantRefs) || !tree.Equal(&one) {
+			t.Fatalf("%v: %v %v made %s, want %v %v %s", which, got, refs, tree.dump(), want, wantRefs, one.dump())
+		}
+	})
 }
 
 func TestLatestAndAncestors(t *testing.T) {

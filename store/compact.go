@@ -265,6 +265,9 @@ func (g *group) filesOf(w *work, ref uint64) ([]uint64, error) {
 // removeLoose removes those of a document's attachments that none of its bodies refers to any longer. The group must hold no body of it
 // that is not in Pebble yet.
 func (g *group) removeLoose(w *work, r *record, refs []uint64) error {
+	if len(refs) == 0 {
+		return nil
+	}
 	used := make(map[uint64]bool)
 	for i := range r.tree.Len() {
 		if body := r.tree.Node(i).Ref; body != 0 {

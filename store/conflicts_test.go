@@ -50,9 +50,16 @@ func TestManyConflicts(t *testing.T) {
 	if err != nil || len(r.Tree.Leaves()) != n {
 		t.Errorf("%d leaves, %v", len(r.Tree.Leaves()), err)
 	}
+	some := make([]rev.ID, 0, n)
+	for _, w := range writes[:n-1] {
+		some = append(some, w.History[0])
+	}
 	edited := put(t, db, "doc", `{"a":1}`, r.Tree.Node(r.Tree.Winner()).ID)
 	if doc, err := db.Doc("doc"); err != nil || doc.Rev != edited {
 		t.Errorf("%+v, %v", doc, err)
+	}
+	if purged, _, err := db.Purge(context.Background(), []string{"doc"}, [][]rev.ID{some}); err != nil || len(purged[0]) < n-2 {
+		t.Errorf("purged %d, %v", len(purged[0]), err)
 	}
 }
 

@@ -92,9 +92,8 @@ func (m *model) purge(id string, revs []rev.ID) (purged []rev.ID) {
 		return nil
 	}
 	for _, r := range revs {
-		if _, ok := d.tree.Prune(r); ok {
-			purged = append(purged, r)
-		}
+		one, _ := d.tree.Prune(r)
+		purged = append(purged, one...)
 	}
 	if len(purged) == 0 {
 		return nil
@@ -302,7 +301,7 @@ func (p *player) bulk() {
 
 func (p *player) purge() {
 	id := p.id()
-	revs := []rev.ID{p.known(id), p.known(id)}
+	revs := []rev.ID{p.known(id), p.known(id), p.known(id)}
 	got, seq, err := p.db.Purge(context.Background(), []string{id}, [][]rev.ID{revs})
 	if err != nil {
 		p.t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -69,15 +70,7 @@ func (g *group) purge(w *work, id string, revs []rev.ID) (purged []rev.ID, err e
 	if err != nil {
 		return nil, err
 	}
-	var bodies []uint64
-	for _, leaf := range revs {
-		refs, ok := r.tree.Prune(leaf)
-		if !ok {
-			continue
-		}
-		purged = append(purged, leaf)
-		bodies = append(bodies, refs...)
-	}
+	purged, bodies := r.tree.Prune(revs...)
 	if len(purged) == 0 {
 		return nil, nil
 	}
@@ -96,7 +89,9 @@ func (g *group) purge(w *work, id string, revs []rev.ID) (purged []rev.ID, err e
 // purgeBodies removes bodies at once, those that wait for compaction too.
 func (g *group) purgeBodies(w *work, r *record, bodies []uint64) error {
 	var loose []uint64
+	gone := make(map[uint64]bool, len(bodies))
 	for _, ref := range bodies {
+		gone[ref] = true
 		files, err := g.filesOf(w, ref)
 		if err != nil {
 			return err
@@ -116,16 +111,7 @@ func (g *group) purgeBodies(w *work, r *record, bodies []uint64) error {
 		}
 		g.removeBody(w, r, ref, note)
 	}
-	kept := r.weights[:0]
-	for _, wt := range r.weights {
-		for i := range r.tree.Len() {
-			if r.tree.Node(i).Ref == wt.ref {
-				kept = append(kept, wt)
-				break
-			}
-		}
-	}
-	r.weights = kept
+	r.weights = slices.DeleteFunc(r.weights, func(wt weight) bool { return gone[wt.ref] })
 	return g.removeLoose(w, r, loose)
 }
 
