@@ -23,10 +23,10 @@ func TestAllDocsText(t *testing.T) {
 	if got, want := ts.do("GET", "/db/_all_docs", ""), "{\"total_rows\":0,\"offset\":0,\"rows\":[\r\n\r\n]}\n"; got != want {
 		t.Errorf("empty: %q, want %q", got, want)
 	}
-	ts.do("POST", "/db/_bulk_docs", `{"new_edits":false,"docs":[{"_id":"a","_rev":"1-aa","x":1},{"_id":"b","_rev":"1-bb","_deleted":true},{"_id":"q\"","_rev":"1-q\"\\"}]}`)
+	ts.do("POST", "/db/_bulk_docs", `{"new_edits":false,"docs":[{"_id":"a","_rev":"1-aa","x":1},{"_id":"b","_rev":"1-bb","_deleted":true},{"_id":"q\"","_rev":"1-q\\"}]}`)
 	want := "{\"total_rows\":2,\"offset\":0,\"rows\":[\r\n" +
 		`{"id":"a","key":"a","value":{"rev":"1-aa"},"doc":{"_id":"a","_rev":"1-aa","x":1}}` + ",\r\n" +
-		`{"id":"q\"","key":"q\"","value":{"rev":"1-q\"\\"},"doc":{"_id":"q\"","_rev":"1-q\"\\"}}` + "\r\n]}\n"
+		`{"id":"q\"","key":"q\"","value":{"rev":"1-q\\"},"doc":{"_id":"q\"","_rev":"1-q\\"}}` + "\r\n]}\n"
 	if got := ts.do("GET", "/db/_all_docs?include_docs=true", ""); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
