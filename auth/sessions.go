@@ -299,6 +299,8 @@ func (s *Sessions) identity(ctx context.Context, c *sessionSettings, v *storedSe
 		return Identity{}, ErrNoRecord
 	case v.Provider != "" && u != nil && (u.Admin || !v.Known):
 		return Identity{}, ErrNoRecord // somebody else has the name now
+	case v.Provider != "" && u != nil && v.Issuer != "" && !slices.Contains(u.Identities, ForeignIdentity{Issuer: v.Issuer, Subject: v.Subject}):
+		return Identity{}, ErrNoRecord
 	}
 	id := Identity{Name: v.User, Roles: v.Roles, Granted: v.Granted, Method: s.Name()}
 	if v.Local {

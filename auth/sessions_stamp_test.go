@@ -61,3 +61,27 @@ func TestSessionOfANameThatIsTakenLater(t *testing.T) {
 	c.users.Put(auth.User{Name: "bob", Admin: true})
 	c.wantNone(t, "a server admin has the name", known)
 }
+
+// TestSessionOfALink: whom a provider vouches for by a link is nobody when the link is gone, whether or not somebody got to end the session.
+func TestSessionOfALink(t *testing.T) {
+	t.Parallel()
+	c := newSessions(t, nil)
+	link := auth.ForeignIdentity{Issuer: "https://id.example", Subject: "1"}
+	linked := func(name string) auth.NewSession {
+		n := foreign(name)
+		n.Issuer = link.Issuer
+		return n
+	}
+	c.users.Put(auth.User{Name: "eve", Identities: []auth.ForeignIdentity{{Issuer: link.Issuer, Subject: "2"}, link}})
+	eves, _ := c.create(t, linked("eve"))
+	strangers, _ := c.create(t, linked("zoe"))
+	c.wantUser(t, "linked", eves, "eve")
+	c.users.Put(auth.User{Name: "eve", Identities: []auth.ForeignIdentity{{Issuer: link.Issuer, Subject: "2"}, {Issuer: "https://other.example", Subject: "1"}}})
+	c.wantNone(t, "without the link", eves)
+	late, _ := c.create(t, linked("eve"))
+	c.wantNone(t, "of a login that was under way", late)
+	c.wantUser(t, "of somebody who needs no entry", strangers, "zoe")
+	if n, err := c.Sweep(t.Context()); n != 2 || err != nil {
+		t.Errorf("%d swept, %v", n, err)
+	}
+}

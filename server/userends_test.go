@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/parlordb/parlor/auth"
+	"github.com/parlordb/parlor/auth/oidc"
+	"github.com/parlordb/parlor/store"
 )
 
 // withUsers is a server with _users, the database notes that ann and bob may read, and the two of them, with the password apple.
@@ -315,4 +317,33 @@ func TestLinkedUser(t *testing.T) {
 func (ts *testServer) session(n auth.NewSession) (id, secret string, err error) {
 	secret, made, err := ts.s.sessions.Create(ts.t.Context(), n)
 	return made.ID, secret, err
+}
+
+// TestLinkThatGoesInACrash: when a crash comes between the loss of a link and the end of what it let in, that lets nobody in all the same, and its feeds are cut.
+func TestLinkThatGoesInACrash(t *testing.T) {
+	t.Parallel()
+	ls := newLoginServer(t, oidc.Mapping{}, nil)
+	b := ls.browser()
+	cookie, _, _ := strings.Cut(b.login("/_oidc/idp/login?next=/_session").cookieOf("AuthSession"), ";")
+	feed := ls.followWith("/db/_changes?feed=continuous&since=now&heartbeat=10", "Cookie", cookie)
+	db, err := ls.store.DB(usersDatabase)
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := db.Doc(userPrefix + "ann")
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := withMember(doc.Body, "identities", []byte("[]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Past the server, which would end the session.
+	if _, err := db.Put(t.Context(), store.Write{Doc: store.Doc{ID: doc.ID, Body: body}, Base: doc.Rev}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.user(); got != "" {
+		t.Fatalf("signed in as %q", got)
+	}
+	feed.mustBreak()
 }
