@@ -45,6 +45,8 @@ type SessionOptions struct {
 	// had one and has none now: so one that vouched for other users then, or by a key that nobody trusts any more, is not believed for longer.
 	Stamps map[string]string
 
+	NoTokens bool // sessions that were traded for a bearer token (their Method is "jwt") are refused
+
 	Alias       string // another cookie name that is read too, such as SyncGatewaySession; "": none
 	SessionOnly bool   // as in CookieOptions, like the next two
 	Domain      string
@@ -286,7 +288,7 @@ func (v *storedSession) ends(timeout time.Duration) time.Time {
 // identity is who a session is from now, or ErrNoRecord when it has ended, and the directory's own errors.
 func (s *Sessions) identity(ctx context.Context, c *sessionSettings, v *storedSession, now time.Time) (Identity, error) {
 	expires := v.ends(c.Timeout)
-	if !now.Before(expires) || v.Provider != "" && !slices.Contains(c.Providers, v.Provider) || v.Stamp != c.Stamps[v.Source] {
+	if !now.Before(expires) || c.NoTokens && v.Method == "jwt" || v.Provider != "" && !slices.Contains(c.Providers, v.Provider) || v.Stamp != c.Stamps[v.Source] {
 		return Identity{}, ErrNoRecord
 	}
 	u, err := s.users.User(ctx, v.User)

@@ -85,3 +85,18 @@ func TestSessionOfALink(t *testing.T) {
 		t.Errorf("%d swept, %v", n, err)
 	}
 }
+
+// TestSessionOfATokenNotTaken: where bearer tokens are not taken, neither is what was traded for one.
+func TestSessionOfATokenNotTaken(t *testing.T) {
+	t.Parallel()
+	c := newSessions(t, nil)
+	login := foreign("zoe")
+	login.Who.Method = "oidc"
+	traded, _ := c.create(t, foreign("zoe"))
+	byLogin, _ := c.create(t, login)
+	byPassword, _ := c.create(t, local("anna"))
+	c.configure(t, func(o *auth.SessionOptions) { o.NoTokens = true })
+	c.wantNone(t, "traded for a token", traded)
+	c.wantUser(t, "of a login", byLogin, "zoe")
+	c.wantUser(t, "of a password", byPassword, "anna", "dev", "ops")
+}

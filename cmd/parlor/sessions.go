@@ -132,9 +132,6 @@ func (f *inForce) stamps() map[string]string {
 		}
 		stamps[name] = stamp(said)
 	}
-	if !slices.Contains(f.methods, "jwt") {
-		return stamps
-	}
 	for name, value := range f.snapshot.Section("jwt_keys") {
 		said := sha256.New()
 		fmt.Fprintf(said, "%q", value)
@@ -150,11 +147,14 @@ func (f *inForce) stamps() map[string]string {
 func stamp(said hash.Hash) string { return hex.EncodeToString(said.Sum(nil)[:4]) }
 
 // endStamped ends the sessions of what vouched for users otherwise before, for good.
-func (w *wiring) endStamped(ctx context.Context, before, after map[string]string) {
-	if maps.Equal(before, after) {
+func (w *wiring) endStamped(ctx context.Context, before, after *auth.SessionOptions) {
+	if maps.Equal(before.Stamps, after.Stamps) && before.NoTokens == after.NoTokens {
 		return
 	}
-	if _, err := w.sessions.EndWhere(ctx, "", func(session *auth.Session) bool { return before[session.Source] != after[session.Source] }); err != nil {
+	_, err := w.sessions.EndWhere(ctx, "", func(session *auth.Session) bool {
+		return before.Stamps[session.Source] != after.Stamps[session.Source] || after.NoTokens && session.Method == "jwt"
+	})
+	if err != nil {
 		w.log.Error("sessions of a provider or key that has changed could not all be ended", "error", err)
 	}
 }

@@ -25,6 +25,7 @@ user_prefix = clinic.
 hmac:k = c2VjcmV0
 hmac:other = b3RoZXI=
 `
+	noTokens := []string{"[jwt_keys]", "[chttpd]\nauthentication_handlers = {chttpd_auth, cookie_authentication_handler}, {chttpd_auth, default_authentication_handler}\n[jwt_keys]"}
 	for what, c := range map[string]struct {
 		source  string
 		change  []string // of the settings: old and new
@@ -41,7 +42,8 @@ hmac:other = b3RoZXI=
 		"key gone":                   {"hmac:k", []string{"hmac:k", "hmac:l"}, false},
 		"key replaced":               {"hmac:k", []string{"c2VjcmV0", "c2VjcmV1"}, false},
 		"key, stricter":              {"hmac:k", []string{"[jwt_keys]", "[jwt_auth]\nrequired_claims = {iss, \"x\"}\n[jwt_keys]"}, false},
-		"key, no tokens at all":      {"hmac:k", []string{"[jwt_keys]", "[chttpd]\nauthentication_handlers = {chttpd_auth, cookie_authentication_handler}, {chttpd_auth, default_authentication_handler}\n[jwt_keys]"}, false},
+		"key, no tokens at all":      {"hmac:k", noTokens, false},
+		"provider, no tokens at all": {"clinic", noTokens, false},
 		"key, another gone":          {"hmac:k", []string{"hmac:other", "hmac:another"}, true},
 		"key, provider gone":         {"hmac:k", []string{"issuer =", "was ="}, true},
 	} {

@@ -200,6 +200,7 @@ func (w *wiring) build(s *config.Snapshot) (next *inForce, err error) {
 // configureServer puts into force what can still fail, all or nothing of it.
 func (w *wiring) configureServer(next *inForce) error {
 	next.plan.options.Providers, next.plan.options.Stamps = next.outside.names(), next.stamps()
+	next.plan.options.NoTokens = !slices.Contains(next.methods, "jwt")
 	err := refused("chttpd_auth", "cookie_domain", w.sessions.Configure(next.plan.options))
 	if err == nil {
 		err = w.server.Configure(next.snapshot, next.signOn(w.sessions))
@@ -239,7 +240,7 @@ func (w *wiring) revoke(before, after *inForce) {
 		}
 	}
 	w.endOutside(before.outside, after.outside)
-	w.endStamped(context.Background(), before.plan.options.Stamps, after.plan.options.Stamps)
+	w.endStamped(context.Background(), &before.plan.options, &after.plan.options)
 	for name := range changed(before.snapshot, after.snapshot, "admins") {
 		w.endAdmin(context.Background(), name)
 	}
