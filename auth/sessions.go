@@ -106,12 +106,14 @@ type NewSession struct {
 // were made with, less those that the directory granted and has taken back since; where their user was in the directory when they were made, they end
 // with that entry. Those of a provider end also when somebody gets the name who was not there then, or when a server admin does.
 //
-// A OneTime session ends by being used, from the cookie or from the query parameter [OneTimeParameter]. Of two who use it at once, one is refused.
-// What is wrong with one in the parameter is refused with 401, since whoever writes it there means it.
+// A OneTime session lets one request in, by the cookie or by the query parameter [OneTimeParameter]. Of two who use it at once, one is refused.
+// What is wrong with one in the parameter is refused with 401, since whoever writes it there means it. Until the request's context ends, the session is listed
+// and ended like others.
 type Sessions struct {
 	users       Users
 	revocations *Revocations
 	kept        *records[storedSession]
+	spent       spentSessions
 	settings    atomic.Pointer[sessionSettings] // nil until Configure
 	notes       *backlog
 	unwatch     func()
@@ -221,7 +223,7 @@ func (s *Sessions) present(r *http.Request, c *sessionSettings, cookie, secret s
 		id, err = s.identity(r.Context(), c, k.value, now)
 	}
 	if err == nil && k.value.OneTime {
-		err = s.redeem(r.Context(), k)
+		err = s.redeem(r, k)
 	}
 	switch {
 	case errors.Is(err, ErrNoRecord):
@@ -235,16 +237,6 @@ func (s *Sessions) present(r *http.Request, c *sessionSettings, cookie, secret s
 	}
 	s.used(r, c, k, cookie, secret, now, &id)
 	return id, nil
-}
-
-// redeem ends a one-time session by using it. Of several at once, the State lets one delete it, and the others fail with ErrNoRecord.
-func (s *Sessions) redeem(ctx context.Context, k *kept[storedSession]) error {
-	err := s.kept.remove(ctx, k.id)
-	if err == nil {
-		// Left undone, it is a matter for Sweep.
-		s.notes.add(func(ctx context.Context) { _ = s.kept.forget(ctx, k.id, k.value.User) })
-	}
-	return err
 }
 
 // storedSession is a session as a State keeps it.

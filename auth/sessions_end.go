@@ -3,13 +3,16 @@ package auth
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"time"
 )
 
 // Lookup is the ID of the session whose cookie holds secret. The session need not exist.
 func (s *Sessions) Lookup(secret string) (id string) { return hashKey(secret).id() }
 
-// Check returns who a session is from now, by its ID, without using it: ErrNoRecord when it has ended. A OneTime session that was used has ended.
+// Check returns who a session is from now, by its ID, without using it: ErrNoRecord when it has ended. A OneTime session that was used ends with the request that
+// it let in.
 func (s *Sessions) Check(ctx context.Context, id string) (Identity, error) {
 	_, who, err := s.find(ctx, id)
 	return who, err
@@ -31,6 +34,9 @@ func (s *Sessions) find(ctx context.Context, id string) (*storedSession, Identit
 		return nil, Identity{}, ErrNoRecord
 	}
 	k, err := s.kept.get(ctx, key)
+	if errors.Is(err, ErrNoRecord) {
+		return s.findSpent(ctx, c, id)
+	}
 	if err != nil {
 		return nil, Identity{}, err
 	}
@@ -52,27 +58,46 @@ func (s *Sessions) List(ctx context.Context, user, after string, limit int) ([]S
 	if c == nil || limit <= 0 {
 		return nil, nil
 	}
-	now := c.Now()
+	now, spent := c.Now(), s.spent.of(user)
 	var found []Session
 	for k, err := range s.kept.each(ctx, user, after) {
-		if err != nil {
-			return nil, err
-		}
-		who, err := s.identity(ctx, c, k.value, now)
-		if _, refused := errors.AsType[*Refusal](err); refused {
-			who, err = Identity{Expires: k.value.ends(c.Timeout)}, nil
-		}
-		if errors.Is(err, ErrNoRecord) {
-			continue
+		// One that is being used this moment is in both places.
+		if err == nil && !slices.ContainsFunc(spent, func(v *storedSession) bool { return v.ID == k.id }) {
+			found, err = s.list(ctx, c, found, k.value, now)
 		}
 		if err != nil {
 			return nil, err
 		}
-		if found = append(found, k.value.now(&who)); len(found) == limit {
+		if len(found) == limit {
 			break
 		}
 	}
-	return found, nil
+	for _, v := range spent {
+		if v.ID <= after {
+			continue
+		}
+		var err error
+		if found, err = s.list(ctx, c, found, v, v.Created); err != nil {
+			return nil, err
+		}
+	}
+	slices.SortFunc(found, func(a, b Session) int { return strings.Compare(a.ID, b.ID) })
+	return found[:min(limit, len(found))], nil
+}
+
+// list adds a session to a list, unless it has ended.
+func (s *Sessions) list(ctx context.Context, c *sessionSettings, list []Session, v *storedSession, now time.Time) ([]Session, error) {
+	who, err := s.identity(ctx, c, v, now)
+	if _, refused := errors.AsType[*Refusal](err); refused {
+		who, err = Identity{Expires: v.ends(c.Timeout)}, nil
+	}
+	if errors.Is(err, ErrNoRecord) {
+		return list, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return append(list, v.now(&who)), nil
 }
 
 // End ends a session and cuts its feeds: ErrNoRecord when there is none.
@@ -81,6 +106,9 @@ func (s *Sessions) End(ctx context.Context, id string) error {
 		return ErrNoRecord
 	}
 	k, err := s.kept.load(ctx, id)
+	if errors.Is(err, ErrNoRecord) {
+		return s.endSpent(id)
+	}
 	if err != nil {
 		return err
 	}
@@ -89,7 +117,11 @@ func (s *Sessions) End(ctx context.Context, id string) error {
 
 // end cuts the feeds as soon as the session can no longer be used, whatever becomes of its index entry.
 func (s *Sessions) end(ctx context.Context, id, user string) error {
-	if err := s.kept.remove(ctx, id); err != nil {
+	err := s.kept.remove(ctx, id)
+	if errors.Is(err, ErrNoRecord) {
+		return s.endSpent(id)
+	}
+	if err != nil {
 		return err
 	}
 	s.revocations.End(Match{Credential: "session:" + id})
@@ -97,7 +129,7 @@ func (s *Sessions) end(ctx context.Context, id, user string) error {
 }
 
 // EndWhere ends the sessions of a user for which which is true (nil: all), and returns how many there were; user "" means everyone's. With a nil
-// which the feeds of OneTime sessions that were used, and so are no longer kept, are cut too. Sessions that are made while it runs may stay.
+// which the feeds of sessions that have expired, and so are no longer kept, are cut too. Sessions that are made while it runs may stay.
 func (s *Sessions) EndWhere(ctx context.Context, user string, which func(*Session) bool) (int, error) {
 	var now time.Time
 	if c := s.settings.Load(); c != nil {
@@ -118,6 +150,11 @@ func (s *Sessions) EndWhere(ctx context.Context, user string, which func(*Sessio
 		case err != nil:
 			failed = err
 		case now.Before(k.value.Expires):
+			ended++
+		}
+	}
+	for _, v := range s.spent.of(user) {
+		if (which == nil || which(&v.Session)) && s.endSpent(v.ID) == nil {
 			ended++
 		}
 	}

@@ -73,7 +73,7 @@ func TestSessionEndWhere(t *testing.T) {
 	if n, err := c.EndWhere(t.Context(), "nobody", nil); n != 0 || err != nil || onceCut() {
 		t.Errorf("%d of nobody, %v", n, err)
 	}
-	if n, err := c.EndWhere(t.Context(), "anna", nil); n != 1 || err != nil || !cut() || !onceCut() || rootsCut() {
+	if n, err := c.EndWhere(t.Context(), "anna", nil); n != 2 || err != nil || !cut() || !onceCut() || rootsCut() {
 		t.Errorf("%d of anna, %v; cut: %v, %v, another's: %v", n, err, cut(), onceCut(), rootsCut())
 	}
 	c.wantNone(t, "all of anna", elsewhere)

@@ -50,7 +50,7 @@ func (s *Server) holder(r *request) (holder, error) {
 	switch {
 	case who.Anonymous() || who.Method == "socket":
 		return func(context.Context) (auth.Identity, error) { return who, nil }, nil
-	case kind == "session" && who.Method == "cookie" && !r.oneTime:
+	case kind == "session" && who.Method == "cookie":
 		return s.enabledHolder(func(ctx context.Context) (auth.Identity, error) {
 			sessions := s.settings.Load().sessions
 			if sessions == nil {

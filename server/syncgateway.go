@@ -271,7 +271,7 @@ func (s *Server) gatewaySession(r *request) (n auth.NewSession, present holder, 
 	}
 	held := auth.Session{Method: r.who.Method}
 	if id, ok := strings.CutPrefix(r.who.Credential, sessionCredential); ok && r.who.Method == "cookie" {
-		if held, err = r.set.sessions.Get(r.Context(), id); errors.Is(err, auth.ErrNoRecord) {
+		if held, err = r.set.sessions.Get(r.Context(), id); errors.Is(err, auth.ErrNoRecord) || held.OneTime {
 			// It served once, and has.
 			err = gatewayError(http.StatusUnauthorized, "Session Invalid")
 		}
