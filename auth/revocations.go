@@ -106,6 +106,17 @@ func (v *Revocations) Recheck(m Match) int {
 	return ended
 }
 
+// credentials are those of the requests that go on.
+func (v *Revocations) credentials() map[string]bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	found := make(map[string]bool)
+	for q := range v.requests {
+		found[q.id.Credential] = true
+	}
+	return found
+}
+
 // find copies the matching requests, so that nothing foreign runs under the lock.
 func (v *Revocations) find(m Match) []*longRequest {
 	v.mu.Lock()

@@ -164,7 +164,8 @@ func (s *Sessions) EndWhere(ctx context.Context, user string, which func(*Sessio
 	return ended, failed
 }
 
-// Sweep removes sessions that have ended, and those of users who are gone. It cuts no feeds: an answer that was begun in time may end in its own.
+// Sweep removes sessions that have ended, and those of users who are gone. It cuts no feeds: an answer that was begun in time may end in its own. Until then its
+// session stays, so that EndWhere finds it.
 // Call it now and then; every ten minutes is often enough. removed counts index entries without a session too. What cannot be read stays, and is
 // reported when the rest is done.
 func (s *Sessions) Sweep(ctx context.Context) (removed int, err error) {
@@ -173,7 +174,7 @@ func (s *Sessions) Sweep(ctx context.Context) (removed int, err error) {
 		return 0, nil
 	}
 	// One that expires this very moment may be renewed by a request that came in time.
-	now := c.Now().Add(-time.Minute)
+	now, inUse := c.Now().Add(-time.Minute), s.revocations.credentials()
 	var failed error
 	for k, err := range s.kept.each(ctx, "", "") {
 		if err == nil {
@@ -183,6 +184,9 @@ func (s *Sessions) Sweep(ctx context.Context) (removed int, err error) {
 			if _, refused := errors.AsType[*Refusal](err); err != nil && !refused {
 				failed = err
 			}
+			continue
+		}
+		if inUse[k.value.credential] {
 			continue
 		}
 		if err = ignoreNoRecord(s.kept.remove(ctx, k.id)); err == nil {

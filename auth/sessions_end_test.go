@@ -220,8 +220,12 @@ func TestSessionSweep(t *testing.T) {
 		t.Errorf("%d swept within a minute, %v", n, err)
 	}
 	c.clock.Advance(time.Second)
-	if n, err := c.Sweep(t.Context()); n != 1 || err != nil || cut() {
+	if n, err := c.Sweep(t.Context()); n != 0 || err != nil || cut() {
 		t.Errorf("%d swept, %v; the feed of one that has aged was cut: %v", n, err, cut())
+	}
+	c.wantNone(t, "one that has aged", expired)
+	if n, err := c.EndWhere(t.Context(), "", func(s *auth.Session) bool { return s.ID == c.Lookup(expired) }); n != 0 || err != nil || !cut() {
+		t.Errorf("%d ended, %v; the feed of one that has aged was cut: %v", n, err, cut())
 	}
 	c.wantUser(t, "one that lives on", kept, "root", "_admin")
 	c.wantUser(t, "a stranger's", stranger, "zoe")
