@@ -57,3 +57,9 @@ func parseBasic(text string) (name, pass string, err error) {
 	}
 	return name, pass, nil
 }
+
+// Suffices reports whether the password of u is enough by itself to sign in: it is taken at all, and no second factor is asked for besides.
+func (p *Passwords) Suffices(u *User) bool {
+	login := p.settings.Load().Login
+	return !u.TOTP && (login == PasswordsForAll || login == PasswordsForAdmins && u.Admin)
+}

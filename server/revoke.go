@@ -147,7 +147,7 @@ func (s *Server) localHolder(r *request) (holder, error) {
 			if held, err := s.users.tokensOf(who.Name); err != nil || held != tokens {
 				return auth.Identity{}, auth.ErrRevoked
 			}
-		case user.Password.Salt != before.Password.Salt:
+		case user.Password.Salt != before.Password.Salt, who.Method == "default" && !s.passwords.Suffices(user):
 			return auth.Identity{}, auth.ErrRevoked
 		}
 		now := who

@@ -231,6 +231,9 @@ func (w *wiring) revoke(before, after *inForce) {
 	if before.plan.tracked != after.plan.tracked {
 		w.revocations.End(auth.Match{Method: "cookie"})
 	}
+	if before.passwords.Login != after.passwords.Login {
+		w.revocations.Recheck(auth.Match{Method: "default"})
+	}
 	for key := range changed(before.snapshot, after.snapshot, "jwt_keys") {
 		w.revocations.End(auth.Match{Method: "jwt", Credential: key})
 	}
