@@ -98,3 +98,13 @@ func (a *Authenticator) allowed(ctx context.Context, id *Identity) error {
 		return err
 	}
 }
+
+// repeatKey marks the context of requests that are judged again.
+type repeatKey struct{}
+
+// Repeat returns a context for the requests that were let in before and are judged again, because they last: what is good for one request, such as a nonce, is
+// good for this one still.
+func Repeat(ctx context.Context) context.Context { return context.WithValue(ctx, repeatKey{}, true) }
+
+// Repeated reports whether ctx is from Repeat, for Methods whose credentials are good for one request.
+func Repeated(ctx context.Context) bool { return ctx.Value(repeatKey{}) != nil }

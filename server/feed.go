@@ -141,9 +141,12 @@ func (s *Server) runFeed(r *request, f *feed, src feedSource, since uint64) erro
 		r.w.WriteHeader(http.StatusOK)
 		return nil
 	}
-	r.watched = true // by cutOff
 	right, release := s.revocations.Register(r.Context(), r.who, databaseOf(r), s.stillAllowed(r))
 	defer release()
+	if err := s.proven(r); err != nil {
+		return err
+	}
+	r.watched = true // by cutOff
 	defer f.cutOff(right, func() bool { return gone(r) })()
 	ctx, cancel := context.WithCancel(right)
 	defer cancel()

@@ -43,7 +43,7 @@ func (s *Server) stillAllowed(r *request) func(context.Context) error {
 // holder says who a request is from as time goes by: with the roles of then, or auth.ErrRevoked when what let it in has ended.
 type holder func(ctx context.Context) (auth.Identity, error)
 
-// holder returns the one for a request's credential. It fails when that has ended since the request was let in.
+// holder returns the one for a request's credential. What has ended between the judgement of the request and this call it may miss: that is a matter for proven.
 func (s *Server) holder(r *request) (holder, error) {
 	who := r.who
 	kind, id, _ := strings.Cut(who.Credential, ":")
@@ -70,6 +70,40 @@ func (s *Server) holder(r *request) (holder, error) {
 		return s.foreignHolder(r.Context(), who)
 	}
 	return s.localHolder(r)
+}
+
+// proven asks once more for what let a request in, by what it brought. A request that lives long asks when it has registered: whatever ends from then on ends it, and
+// what has ended before is refused here, however long the request took to come. So it is strict: what has expired meanwhile, or gives a role less, is refused too.
+func (s *Server) proven(r *request) error {
+	who := r.who
+	if who.Anonymous() || who.Method == "socket" {
+		return nil
+	}
+	now, err := s.present(r)
+	if err == nil && (now.Name != who.Name || now.Credential != who.Credential) {
+		err = auth.ErrRevoked
+	}
+	// Those of who.Local are read anew as time goes by.
+	if err == nil && !who.Local && slices.ContainsFunc(who.Roles, func(role string) bool { return !now.HasRole(role) }) {
+		err = auth.ErrRevoked
+	}
+	if err != nil {
+		return ended(err)
+	}
+	return nil
+}
+
+// present is who a request is from now. A session is asked for by its ID, for one that serves once has served.
+func (s *Server) present(r *request) (auth.Identity, error) {
+	id, kept := strings.CutPrefix(r.who.Credential, sessionCredential)
+	if !kept || r.who.Method != "cookie" {
+		return s.auth.Authenticate(r.WithContext(auth.Repeat(r.Context())))
+	}
+	sessions := s.settings.Load().sessions
+	if sessions == nil || !slices.Contains(s.auth.Names(), r.who.Method) {
+		return auth.Identity{}, auth.ErrRevoked
+	}
+	return sessions.Check(r.Context(), id)
 }
 
 // enabledHolder is a holder whose users must not be disabled.
@@ -115,23 +149,13 @@ func (s *Server) foreignHolder(ctx context.Context, who auth.Identity) (holder, 
 }
 
 // localHolder is that of a user who signed in with a password, a cookie that is a session by itself, or a signature: he must still be there, with the same password
-// (a hash that was upgraded keeps its salt).
+// (a hash that was upgraded keeps its salt), which must be enough by itself where it comes with each request.
 func (s *Server) localHolder(r *request) (holder, error) {
 	who := r.who
 	before, err := s.users.User(r.Context(), who.Name)
 	var tokens string
-	switch {
-	case err != nil:
-	case who.Method == "oauth":
-		// A signed request is good once, so it cannot be asked again who it is from.
+	if err == nil && who.Method == "oauth" {
 		tokens, err = s.users.tokensOf(who.Name)
-	case r.oneTime:
-	default:
-		// The password may have changed since the request was let in: what it brought must be right for this salt.
-		var again auth.Identity
-		if again, err = s.auth.Authenticate(r.Request); err == nil && again.Name != who.Name {
-			err = auth.ErrRevoked // a cookie that is not right counts as none
-		}
 	}
 	if err != nil {
 		return nil, err

@@ -112,7 +112,7 @@ func NewVerifier(o Options) (*Verifier, error) {
 func (v *Verifier) Name() string { return "oauth" }
 
 // Authenticate implements auth.Method. It reads the body of a form when Options.Form is given, and no other. The Identity's Credential is the consumer
-// key and, after a slash, the token.
+// key and, after a slash, the token. A request that is auth.Repeated has used its nonce.
 func (v *Verifier) Authenticate(r *http.Request) (auth.Identity, error) {
 	params, err := requestParameters(r)
 	if err != nil {
@@ -161,7 +161,7 @@ func (v *Verifier) verify(r *http.Request, params []parameter, claim *claim) (au
 	if !credential.verify(claim.method, base, claim.signature) {
 		return auth.Identity{}, v.unauthorized("Invalid signature value.")
 	}
-	if claim.once {
+	if claim.once && !auth.Repeated(r.Context()) {
 		if err := v.use(claim); err != nil {
 			return auth.Identity{}, err
 		}

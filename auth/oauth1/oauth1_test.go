@@ -371,6 +371,24 @@ func TestNewVerifierRefuses(t *testing.T) {
 	}
 }
 
+// TestRepeated: a request that was let in can be judged again, by the credentials of then, but is good for no other.
+func TestRepeated(t *testing.T) {
+	t.Parallel()
+	v, c, _ := started(t, nil)
+	r := c.request("/", nil)
+	again := r.WithContext(auth.Repeat(r.Context()))
+	for _, r := range []*http.Request{r, again, again} {
+		if id, err := v.Authenticate(r); err != nil || id.Name != "anna" {
+			t.Errorf("%+v, %v", id, err)
+		}
+	}
+	id, err := v.Authenticate(r)
+	refused(t, "sent again", id, err, 401, "")
+	without, _, _ := started(t, func(o *oauth1.Options) { o.Credentials, _ = oauth1.NewStatic(oauth1.Sections{}) })
+	id, err = without.Authenticate(again)
+	refused(t, "without its consumer", id, err, 400, "invalid_consumer_token_pair")
+}
+
 func TestMethod(t *testing.T) {
 	t.Parallel()
 	v, c, _ := started(t, nil)

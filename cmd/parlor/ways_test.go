@@ -3,12 +3,15 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"net/url"
 	"path/filepath"
 	"slices"
@@ -24,8 +27,9 @@ import (
 // running is a server as 'parlor serve' wires it, over HTTP, with the store in memory and a clock of the test's own.
 type running struct {
 	*wiring
-	t   *testing.T
-	url string
+	t        *testing.T
+	url      string
+	provider *authtest.Provider // of openWays
 }
 
 // run starts one with an administrator admin, whose password is secret. now may be nil.
@@ -157,6 +161,21 @@ func (s *running) signIn(sign func(*http.Request), body string) func(*http.Reque
 	return with("Cookie", cookie)
 }
 
+// once makes some ids that serve once, and returns what sends another at each call.
+func (s *running) once(sign func(*http.Request), path, body string) func(*http.Request) {
+	s.t.Helper()
+	ids := make(chan string, 5)
+	for range cap(ids) {
+		_, made := s.as(sign, "POST", path+"?one_time=true", body)
+		id := s.member(made, "one_time_session_id")
+		if id == "" {
+			s.t.Fatalf("no one-time session: %s", made)
+		}
+		ids <- id
+	}
+	return func(r *http.Request) { r.URL.RawQuery += "&one_time_session=" + <-ids }
+}
+
 // login goes through a login at a provider, and returns what sends the session's cookie.
 func (s *running) login(p *authtest.Provider, path string) func(*http.Request) {
 	s.t.Helper()
@@ -187,6 +206,15 @@ func (s *running) login(p *authtest.Provider, path string) func(*http.Request) {
 	return nil
 }
 
+// logOut is the provider's word that its user 1 has logged out there.
+func (s *running) logOut() {
+	s.t.Helper()
+	status, answer := s.as(nil, "POST", "/_oidc/corp/backchannel_logout", `{"logout_token":"`+s.provider.LogoutToken(s.t, "1", "", nil)+`"}`)
+	if status != http.StatusOK {
+		s.t.Errorf("logging out at the provider: %d %s", status, answer)
+	}
+}
+
 // feed is a feed of changes of the database notes.
 type feed struct {
 	ctx  context.Context
@@ -204,6 +232,72 @@ func (s *running) follow(name, kind string, sign func(*http.Request)) *feed {
 		s.t.Fatalf("%s: the %s feed is answered %s", name, kind, res.Status)
 	}
 	return &feed{ctx, name + "'s " + kind + " feed", res.Body}
+}
+
+// begun is a feed that is asked for with a body which has not come yet.
+type begun struct {
+	ctx    context.Context
+	name   string
+	body   *io.PipeWriter
+	answer chan *http.Response // nil for none
+}
+
+// begin asks for a feed, and returns when the server waits for the body: who asks has been judged then.
+func (s *running) begin(name string, sign func(*http.Request)) *begun {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
+	s.t.Cleanup(cancel)
+	waits := make(chan struct{})
+	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{Got100Continue: func() { close(waits) }})
+	read, body := io.Pipe()
+	r, err := http.NewRequestWithContext(traced, "POST", s.url+"/notes/_changes?since=now&heartbeat=1000&feed=continuous", read)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Expect", "100-continue")
+	sign(r)
+	transport := &http.Transport{ExpectContinueTimeout: time.Minute}
+	b := &begun{ctx, name + "'s feed that was begun before", body, make(chan *http.Response, 1)}
+	go func() {
+		res, _ := transport.RoundTrip(r)
+		b.answer <- res
+	}()
+	s.t.Cleanup(func() {
+		cancel()
+		body.Close()
+		if res := <-b.answer; res != nil {
+			res.Body.Close()
+		}
+		transport.CloseIdleConnections()
+	})
+	select {
+	case <-waits:
+	case res := <-b.answer:
+		b.answer <- res
+		s.t.Fatalf("%s is answered before its body: %v", b.name, res)
+	}
+	return b
+}
+
+// finish sends the body. It returns the feed, or nil when it is refused.
+func (b *begun) finish(t *testing.T) *feed {
+	t.Helper()
+	if _, err := b.body.Write([]byte("{}")); err != nil {
+		t.Fatal(err)
+	}
+	b.body.Close()
+	res := <-b.answer
+	b.answer <- res
+	switch {
+	case res == nil && b.ctx.Err() != nil:
+		t.Fatalf("%s is not answered", b.name)
+	case res == nil || res.StatusCode == http.StatusUnauthorized || res.StatusCode == http.StatusForbidden:
+		return nil
+	case res.StatusCode != http.StatusOK:
+		t.Fatalf("%s is answered %s", b.name, res.Status)
+	}
+	return &feed{b.ctx, b.name, res.Body}
 }
 
 // expectCut reads until the connection breaks.
@@ -248,6 +342,9 @@ func (s *running) edit(change func(doc map[string]any)) {
 // ways are all by which ann can sign in, each with what signs a request.
 type ways map[string]func(*http.Request)
 
+const allHandlers = "{chttpd_auth, jwt_authentication_handler}, {chttpd_auth, cookie_authentication_handler}, {chttpd_auth, proxy_authentication_handler}, " +
+	"{couch_httpd_oauth, oauth_authentication_handler}, {chttpd_auth, default_authentication_handler}"
+
 // openWays starts a server, a provider, and ann with everything that lets her in.
 func openWays(t *testing.T) (*running, ways) {
 	t.Helper()
@@ -256,10 +353,10 @@ func openWays(t *testing.T) (*running, ways) {
 	key := authtest.NewSigner(t, "HS256", "app")
 	outside := "issuer = " + p.URL + "\nusername_claim = preferred_username\ninsecure = true\nallow_private = true\n"
 	s := run(t, nil, runSettings(t)+
-		"[chttpd]\nauthentication_handlers = {chttpd_auth, jwt_authentication_handler}, {chttpd_auth, cookie_authentication_handler}, {chttpd_auth, proxy_authentication_handler}, "+
-		"{couch_httpd_oauth, oauth_authentication_handler}, {chttpd_auth, default_authentication_handler}\n"+
-		"[jwt_keys]\nhmac:app = "+key.Value+"\n[jwt_issuer:kc]\naudience = api\n"+outside+"[oidc:corp]\nclient_id = client\nclient_secret = secret\n"+outside+
+		"[chttpd]\nauthentication_handlers = "+allHandlers+"\n"+
+		"[parlor]\nsync_gateway_api = true\n[jwt_keys]\nhmac:app = "+key.Value+"\n[jwt_issuer:kc]\naudience = api\n"+outside+"[oidc:corp]\nclient_id = client\nclient_secret = secret\n"+outside+
 		"[oauth_consumer_secrets]\nc = cs\n[oauth_token_secrets]\nt = ts\n[oauth_token_users]\nt = ann\n")
+	s.provider = p
 	s.admin("PUT", annPath, `{"name":"ann","type":"user","roles":[],"password":"apple","identities":[{"issuer":"`+p.URL+`","subject":"1"}]}`)
 	s.admin("PUT", "/notes", "")
 	s.admin("PUT", "/notes/_security", `{"members":{"names":["ann"]}}`)
@@ -272,34 +369,43 @@ func openWays(t *testing.T) (*running, ways) {
 		t.Fatal(err)
 	}
 	byKey := bearing(key.Token(t, nil, map[string]any{"sub": "ann", "exp": later, "_couchdb.roles": []string{"nurse"}}))
-	once := make(chan string, 10)
-	for range cap(once) {
-		_, made := s.as(nil, "POST", "/_session?one_time=true", password)
-		once <- s.member(made, "one_time_session_id")
-	}
+	byIssuer := bearing(p.IDToken(t, func(_, claims map[string]any) { claims["aud"] = "api" }))
+	byClient := bearing(p.IDToken(t, func(_, claims map[string]any) { claims["aud"] = "client" }))
+	atProvider := s.login(p, "/_oidc/corp/login?next=/")
 	return s, ways{
-		"password":       basic("ann", "apple"),
-		"session":        s.signIn(nil, password),
-		"one-time":       func(r *http.Request) { r.URL.RawQuery += "&one_time_session=" + <-once },
-		"provider":       s.login(p, "/_oidc/corp/login?next=/"),
-		"ID token":       bearing(p.IDToken(t, func(_, claims map[string]any) { claims["aud"] = "api" })),
-		"key":            byKey,
-		"traded session": s.signIn(byKey, ""),
-		"access token":   bearing(token),
-		"app password":   basic("ann", token),
-		"device key":     bearing(authtest.NewHMACSigner(t, "HS256", s.member(device, "kid"), secret).Token(t, nil, map[string]any{"sub": "ann", "exp": later})),
-		"proxy":          with("X-Auth-CouchDB-UserName", "ann"),
+		"password":             basic("ann", "apple"),
+		"session":              s.signIn(nil, password),
+		"one-time":             s.once(nil, "/_session", password),
+		"provider":             atProvider,
+		"one-time of provider": s.once(atProvider, "/notes/_session", ""),
+		"ID token":             byIssuer,
+		"ID token's session":   s.signIn(byIssuer, ""),
+		"one-time of ID token": s.once(byIssuer, "/_session", ""),
+		"client's session":     s.signIn(byClient, ""),
+		"key":                  byKey,
+		"traded session":       s.signIn(byKey, ""),
+		"one-time of key":      s.once(byKey, "/_session", ""),
+		"access token":         bearing(token),
+		"app password":         basic("ann", token),
+		"device key":           bearing(authtest.NewHMACSigner(t, "HS256", s.member(device, "kid"), secret).Token(t, nil, map[string]any{"sub": "ann", "exp": later})),
+		"proxy":                with("X-Auth-CouchDB-UserName", "ann"),
 		"signature": func(r *http.Request) {
 			r.Header.Set("X-Forwarded-Ssl", "on")
-			r.Header.Set("Authorization", `OAuth oauth_consumer_key="c", oauth_token="t", oauth_signature_method="PLAINTEXT", oauth_signature="cs%26ts"`)
+			// Before the server's start no time is taken.
+			once := fmt.Sprintf(`oauth_timestamp="%d", oauth_nonce="%s"`, time.Now().Add(time.Minute).Unix(), rand.Text())
+			r.Header.Set("Authorization", `OAuth oauth_consumer_key="c", oauth_token="t", oauth_signature_method="PLAINTEXT", oauth_signature="cs%26ts", `+once)
 		},
 	}
 }
 
-// TestEndsOfEachWay: what ends a way of signing in has its next request refused and cuts the feeds that it has open; it ends no other way.
+// TestEndsOfEachWay: what ends a way of signing in has its next request refused and cuts the feeds that it has open, and those that are asked for already; it ends
+// no other way.
 func TestEndsOfEachWay(t *testing.T) {
 	t.Parallel()
-	all := []string{"password", "session", "one-time", "provider", "ID token", "key", "traded session", "access token", "app password", "device key", "proxy", "signature"}
+	fromLogin, fromIssuer := []string{"provider", "one-time of provider", "client's session"}, []string{"ID token's session", "one-time of ID token"}
+	fromKey := []string{"traded session", "one-time of key"}
+	sessions := slices.Concat([]string{"session", "one-time"}, fromLogin, fromIssuer, fromKey)
+	all := slices.Concat([]string{"password", "ID token", "key", "access token", "app password", "device key", "proxy", "signature"}, sessions)
 	for name, c := range map[string]struct {
 		end  func(s *running, w ways)
 		ends []string
@@ -308,27 +414,51 @@ func TestEndsOfEachWay(t *testing.T) {
 		"deleted": {func(s *running, _ ways) { s.edit(func(doc map[string]any) { doc["_deleted"] = true }) },
 			slices.DeleteFunc(slices.Clone(all), func(way string) bool { return way == "key" || way == "proxy" })},
 		"new password":   {func(s *running, _ ways) { s.edit(func(doc map[string]any) { doc["password"] = "apricot" }) }, []string{"password", "session", "one-time"}},
-		"sessions ended": {func(s *running, _ ways) { s.admin("DELETE", "/_sessions?user=ann", "") }, []string{"session", "one-time", "provider", "traded session"}},
+		"sessions ended": {func(s *running, _ ways) { s.admin("DELETE", "/_sessions?user=ann", "") }, sessions},
+		"each session ended": {func(s *running, _ ways) {
+			var list struct{ Sessions []struct{ ID string } }
+			if err := json.Unmarshal([]byte(s.admin("GET", "/_sessions?user=ann", "")), &list); err != nil {
+				s.t.Error(err)
+			}
+			for _, session := range list.Sessions {
+				// That of a request which is over in this moment is gone by itself.
+				if status, answer := s.as(basic("admin", "secret"), "DELETE", "/_sessions/"+session.ID, ""); status != http.StatusOK && status != http.StatusNotFound {
+					s.t.Errorf("%d %s", status, answer)
+				}
+			}
+		}, sessions},
 		"signed out": {func(s *running, w ways) {
 			if status, answer := s.as(w["session"], "DELETE", "/_session", ""); status != http.StatusOK {
 				s.t.Errorf("signing out: %d %s", status, answer)
 			}
 		}, []string{"session"}},
-		"tokens revoked":   {func(s *running, _ ways) { s.admin("DELETE", "/_tokens?user=ann", "") }, []string{"access token", "app password", "device key"}},
-		"link removed":     {func(s *running, _ ways) { s.edit(func(doc map[string]any) { delete(doc, "identities") }) }, []string{"provider", "ID token"}},
-		"provider removed": {func(s *running, _ ways) { s.admin("DELETE", "/_node/_local/_config/oidc:corp/issuer", "") }, []string{"provider"}},
-		"issuer removed":   {func(s *running, _ ways) { s.admin("DELETE", "/_node/_local/_config/jwt_issuer:kc/issuer", "") }, []string{"ID token"}},
-		"key removed":      {func(s *running, _ ways) { s.admin("DELETE", "/_node/_local/_config/jwt_keys/hmac:app", "") }, []string{"key", "traded session"}},
+		"tokens revoked": {func(s *running, _ ways) { s.admin("DELETE", "/_tokens?user=ann", "") }, []string{"access token", "app password", "device key"}},
+		"link removed": {func(s *running, _ ways) { s.edit(func(doc map[string]any) { delete(doc, "identities") }) },
+			slices.Concat([]string{"ID token"}, fromLogin, fromIssuer)},
+		"provider removed":     {func(s *running, _ ways) { s.admin("DELETE", "/_node/_local/_config/oidc:corp/issuer", "") }, fromLogin},
+		"logged out there":     {func(s *running, _ ways) { s.logOut() }, fromLogin},
+		"issuer removed":       {func(s *running, _ ways) { s.admin("DELETE", "/_node/_local/_config/jwt_issuer:kc/issuer", "") }, slices.Concat([]string{"ID token"}, fromIssuer)},
+		"key removed":          {func(s *running, _ ways) { s.admin("DELETE", "/_node/_local/_config/jwt_keys/hmac:app", "") }, slices.Concat([]string{"key"}, fromKey)},
+		"more claims required": {func(s *running, _ ways) { s.set("jwt_auth", "required_claims", "exp,nbf") }, slices.Concat([]string{"key"}, fromKey)},
+		"tokens not taken": {func(s *running, _ ways) {
+			s.set("chttpd", "authentication_handlers", strings.Replace(allHandlers, "{chttpd_auth, jwt_authentication_handler}, ", "", 1))
+		}, slices.Concat([]string{"ID token", "key", "access token", "device key", "client's session"}, fromIssuer, fromKey)},
+		"consumer removed":    {func(s *running, _ ways) { s.admin("DELETE", "/_node/_local/_config/oauth_consumer_secrets/c", "") }, []string{"signature"}},
+		"passwords not taken": {func(s *running, _ ways) { s.set("parlor", "password_login", "admins") }, []string{"password"}},
+		"second factor": {func(s *running, _ ways) {
+			s.edit(func(doc map[string]any) { doc["totp"] = map[string]any{"key": "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"} })
+		}, []string{"password"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s, w := openWays(t)
-			feeds := map[string][]*feed{}
+			feeds, slow := map[string][]*feed{}, map[string]*begun{}
 			for way, sign := range w {
 				if got := s.user(sign); got != "ann" {
 					t.Errorf("%s signs %q in", way, got)
 				}
 				feeds[way] = []*feed{s.follow(way, "continuous", sign), s.follow(way, "longpoll", sign)}
+				slow[way] = s.begin(way, sign)
 			}
 			if len(w) != len(all) || t.Failed() {
 				t.FailNow()
@@ -338,17 +468,29 @@ func TestEndsOfEachWay(t *testing.T) {
 				if status, answer := s.as(w[way], "GET", "/notes", ""); status < 400 || status > 403 {
 					t.Errorf("%s is answered %d %s", way, status, answer)
 				}
-				for _, f := range feeds[way] {
-					f.expectCut(t)
+				for _, f := range append(feeds[way], slow[way].finish(t)) {
+					if f != nil {
+						f.expectCut(t)
+					}
 				}
 			}
-			s.admin("PUT", "/notes/news", "{}")
 			for _, way := range all {
 				if slices.Contains(c.ends, way) {
 					continue
 				}
 				if got := s.user(w[way]); got != "ann" {
 					t.Errorf("%s does not sign in any more: %s", way, got)
+				}
+				if f := slow[way].finish(t); f != nil {
+					feeds[way] = append(feeds[way], f)
+				} else {
+					t.Errorf("%s opens no feed any more", way)
+				}
+			}
+			s.admin("PUT", "/notes/news", "{}")
+			for _, way := range all {
+				if slices.Contains(c.ends, way) {
+					continue
 				}
 				for _, f := range feeds[way] {
 					f.expectChange(t, "news")

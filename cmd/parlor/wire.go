@@ -234,8 +234,10 @@ func (w *wiring) revoke(before, after *inForce) {
 	if before.passwords.Login != after.passwords.Login {
 		w.revocations.Recheck(auth.Match{Method: "default"})
 	}
-	for key := range changed(before.snapshot, after.snapshot, "jwt_keys") {
-		w.revocations.End(auth.Match{Method: "jwt", Credential: key})
+	for source, stamp := range before.plan.options.Stamps {
+		if after.plan.options.Stamps[source] != stamp {
+			w.revocations.End(auth.Match{Method: "jwt", Credential: source}) // a key; providers' tokens are a matter for endOutside
+		}
 	}
 	for _, section := range oauthSections {
 		for range changed(before.snapshot, after.snapshot, section) {
