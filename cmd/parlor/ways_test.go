@@ -451,52 +451,57 @@ func TestEndsOfEachWay(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s, w := openWays(t)
-			feeds, slow := map[string][]*feed{}, map[string]*begun{}
-			for way, sign := range w {
-				if got := s.user(sign); got != "ann" {
-					t.Errorf("%s signs %q in", way, got)
-				}
-				feeds[way] = []*feed{s.follow(way, "continuous", sign), s.follow(way, "longpoll", sign)}
-				slow[way] = s.begin(way, sign)
-			}
-			if len(w) != len(all) || t.Failed() {
-				t.FailNow()
-			}
-			c.end(s, w)
-			for _, way := range c.ends {
-				if status, answer := s.as(w[way], "GET", "/notes", ""); status < 400 || status > 403 {
-					t.Errorf("%s is answered %d %s", way, status, answer)
-				}
-				for _, f := range append(feeds[way], slow[way].finish(t)) {
-					if f != nil {
-						f.expectCut(t)
-					}
-				}
-			}
-			for _, way := range all {
-				if slices.Contains(c.ends, way) {
-					continue
-				}
-				if got := s.user(w[way]); got != "ann" {
-					t.Errorf("%s does not sign in any more: %s", way, got)
-				}
-				if f := slow[way].finish(t); f != nil {
-					feeds[way] = append(feeds[way], f)
-				} else {
-					t.Errorf("%s opens no feed any more", way)
-				}
-			}
-			s.admin("PUT", "/notes/news", "{}")
-			for _, way := range all {
-				if slices.Contains(c.ends, way) {
-					continue
-				}
-				for _, f := range feeds[way] {
-					f.expectChange(t, "news")
-				}
-			}
+			testEnd(t, all, c.end, c.ends)
 		})
+	}
+}
+
+// testEnd opens feeds by all ways and does what ends some of them.
+func testEnd(t *testing.T, all []string, end func(s *running, w ways), ends []string) {
+	s, w := openWays(t)
+	feeds, slow := map[string][]*feed{}, map[string]*begun{}
+	for way, sign := range w {
+		if got := s.user(sign); got != "ann" {
+			t.Errorf("%s signs %q in", way, got)
+		}
+		feeds[way] = []*feed{s.follow(way, "continuous", sign), s.follow(way, "longpoll", sign)}
+		slow[way] = s.begin(way, sign)
+	}
+	if len(w) != len(all) || t.Failed() {
+		t.FailNow()
+	}
+	end(s, w)
+	for _, way := range ends {
+		if status, answer := s.as(w[way], "GET", "/notes", ""); status < 400 || status > 403 {
+			t.Errorf("%s is answered %d %s", way, status, answer)
+		}
+		for _, f := range append(feeds[way], slow[way].finish(t)) {
+			if f != nil {
+				f.expectCut(t)
+			}
+		}
+	}
+	for _, way := range all {
+		if slices.Contains(ends, way) {
+			continue
+		}
+		if got := s.user(w[way]); got != "ann" {
+			t.Errorf("%s does not sign in any more: %s", way, got)
+		}
+		if f := slow[way].finish(t); f != nil {
+			feeds[way] = append(feeds[way], f)
+		} else {
+			t.Errorf("%s opens no feed any more", way)
+		}
+	}
+	s.admin("PUT", "/notes/news", "{}")
+	for _, way := range all {
+		if slices.Contains(ends, way) {
+			continue
+		}
+		for _, f := range feeds[way] {
+			f.expectChange(t, "news")
+		}
 	}
 }
 
