@@ -89,15 +89,7 @@ func (s *Server) changesBody(r *request) (value jsontext.Value, release func(), 
 	if err != nil || len(data) == 0 {
 		return nil, release, err
 	}
-	value, err = checkJSON(data)
-	if err == nil && value[0] != '{' {
-		err = errNotObject
-	}
-	if err != nil {
-		release()
-		return nil, nil, err
-	}
-	return value, release, nil
+	return objectOf(data, release)
 }
 
 // changesQuery is what the query asks for beside what all feeds take.

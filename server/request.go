@@ -222,7 +222,12 @@ func (s *Server) object(r *request) (value jsontext.Value, release func(), err e
 	if err != nil {
 		return nil, nil, err
 	}
-	value, err = checkJSON(data)
+	return objectOf(data, release)
+}
+
+// objectOf is object for a body that has been read; one that it refuses it releases.
+func objectOf(data []byte, release func()) (jsontext.Value, func(), error) {
+	value, err := checkJSON(data)
 	if err == nil && value[0] != '{' {
 		err = errNotObject
 	}
