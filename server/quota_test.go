@@ -18,9 +18,7 @@ import (
 func TestQuotas(t *testing.T) {
 	t.Parallel()
 	ts := newTestServer(t, "[parlor_vaults]", "max_vaults = 2", "max_bytes = 10000")
-	ts.do("PUT", "/_users", "")
-	ts.addUser("ann")
-	ts.addUser("bob")
+	ts.addUsers("ann", "bob")
 	large := `{"data":"` + strings.Repeat("x", 6000) + `"}`
 	ts.steps(
 		step{ann, "PUT", "/ann-a", "", 201},
@@ -91,8 +89,7 @@ func TestQuotaCountsAllThatGrows(t *testing.T) {
 			ts := newTestServer(t, "[parlor_vaults]", "max_bytes = 20000")
 			var passed atomic.Int64
 			ts.s.now = func() time.Time { return time.Now().Add(time.Duration(passed.Load())) }
-			ts.do("PUT", "/_users", "")
-			ts.addUser("ann")
+			ts.addUsers("ann")
 			ts.steps(step{ann, "PUT", "/ann-a", "", 201}, step{ann, "POST", "/ann-a/_bulk_docs", `{"new_edits":false,"docs":[{"_id":"doc","_rev":"1-a"}]}`, 201})
 			sent, last := 0, 0
 			for i := range 50 {
@@ -122,8 +119,7 @@ func longHashes(i, n int, separator string) string {
 func TestQuotaCountsCheckpoints(t *testing.T) {
 	t.Parallel()
 	ts := newTestServer(t, "[parlor_vaults]", "max_bytes = 20000")
-	ts.do("PUT", "/_users", "")
-	ts.addUser("ann")
+	ts.addUsers("ann")
 	ts.steps(step{ann, "PUT", "/ann-a", "", 201})
 	for i := range 4 {
 		ts.steps(step{ann, "PUT", fmt.Sprintf("/ann-a/_local/%d%s", i, strings.Repeat("x", 4900)), `{}`, 201})
@@ -152,8 +148,7 @@ func TestQuotaCountsCheckpoints(t *testing.T) {
 func TestDeletingWithoutRoom(t *testing.T) {
 	t.Parallel()
 	ts := newTestServer(t, "[parlor_vaults]", "max_bytes = 20000")
-	ts.do("PUT", "/_users", "")
-	ts.addUser("ann")
+	ts.addUsers("ann")
 	ts.steps(step{ann, "PUT", "/ann-a", "", 201})
 	db, err := ts.store.DB("ann-a")
 	if err != nil {
@@ -194,8 +189,7 @@ func TestKeptCopiesAreBounded(t *testing.T) {
 		{"max_vaults = 2", "/doc", []int{1, 1, 1}, "ann-1, ann-2, "},
 	} {
 		ts := newTestServer(t, "[parlor_vaults]", c.setting)
-		ts.do("PUT", "/_users", "")
-		ts.addUser("ann")
+		ts.addUsers("ann")
 		for i, size := range c.sizes {
 			name := fmt.Sprintf("/ann-%d", i)
 			ts.steps(

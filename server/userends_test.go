@@ -17,10 +17,7 @@ import (
 func withUsers(t testing.TB) *testServer {
 	t.Helper()
 	ts := newTestServer(t)
-	ts.do("PUT", "/_users", "")
-	for _, name := range []string{"ann", "bob"} {
-		ts.do("PUT", "/_users/org.couchdb.user:"+name, userNamed(name, ""))
-	}
+	ts.addUsers("ann", "bob")
 	ts.do("PUT", "/notes", "")
 	ts.do("PUT", "/notes/_security", `{"members":{"names":["ann","bob"]}}`)
 	return ts

@@ -22,6 +22,15 @@ func (ts *testServer) addUser(name string) {
 	ts.do("PUT", "/_users/org.couchdb.user:"+name, fmt.Sprintf(`{"name":%q,"type":"user","roles":[],"password":"apple"}`, name))
 }
 
+// addUsers makes the database of users, and users in it.
+func (ts *testServer) addUsers(names ...string) {
+	ts.t.Helper()
+	ts.do("PUT", "/_users", "")
+	for _, name := range names {
+		ts.addUser(name)
+	}
+}
+
 // dropUser deletes a user.
 func (ts *testServer) dropUser(name string) {
 	ts.t.Helper()
@@ -113,9 +122,7 @@ func settingsOf(t *testing.T, lines string) *config.Snapshot {
 func TestVaultsAreTheirOwners(t *testing.T) {
 	t.Parallel()
 	ts := newTestServer(t, "[jwt_keys]")
-	ts.do("PUT", "/_users", "")
-	ts.addUser("ann")
-	ts.addUser("bob")
+	ts.addUsers("ann", "bob")
 	ts.do("PUT", "/plain", "")
 	ts.do("PUT", "/plain/_security", `{}`)
 	ts.steps(
@@ -184,8 +191,7 @@ func TestVaultsAreTheirOwners(t *testing.T) {
 func TestForeignNamesOwnNothing(t *testing.T) {
 	t.Parallel()
 	ts := newTestServer(t, "[couch_peruser]", "enable = true")
-	ts.do("PUT", "/_users", "")
-	ts.addUser("userdb")
+	ts.addUsers("userdb")
 	ts.steps(
 		// What CouchDB would give to another user later is not to be had before.
 		step{"userdb:apple", "PUT", "/userdb-616e6e", "", 401},
@@ -202,9 +208,7 @@ func TestForeignNamesOwnNothing(t *testing.T) {
 func TestShares(t *testing.T) {
 	t.Parallel()
 	ts := newTestServer(t)
-	ts.do("PUT", "/_users", "")
-	ts.addUser("ann")
-	ts.addUser("bob")
+	ts.addUsers("ann", "bob")
 	ts.steps(
 		step{ann, "PUT", "/ann-notes", "", 201},
 		step{ann, "PUT", "/ann-notes/_vault", `{"shares":{"bob":"admin"}}`, 400},
@@ -267,8 +271,7 @@ func TestShares(t *testing.T) {
 func TestSharesAtOnce(t *testing.T) {
 	t.Parallel()
 	ts := newTestServer(t)
-	ts.do("PUT", "/_users", "")
-	ts.addUser("ann")
+	ts.addUsers("ann")
 	ts.steps(step{ann, "PUT", "/ann-notes", "", 201}, step{ann, "PUT", "/ann-notes/_vault", `{"shares":{"gone0":"read","gone1":"read"}}`, 200})
 	start := make(chan struct{})
 	var group sync.WaitGroup
@@ -293,9 +296,7 @@ func TestSharesAtOnce(t *testing.T) {
 func TestRebuild(t *testing.T) {
 	t.Parallel()
 	ts := newTestServer(t)
-	ts.do("PUT", "/_users", "")
-	ts.addUser("ann")
-	ts.addUser("bob")
+	ts.addUsers("ann", "bob")
 	ts.do("PUT", "/given?owner=ann", "") // a name that ann could not make
 	for _, name := range []string{"/ann-notes", "/given"} {
 		if name == "/ann-notes" {
@@ -376,9 +377,7 @@ func TestRebuildThatFailed(t *testing.T) {
 			ts := newTestServer(t)
 			var passed atomic.Int64
 			ts.s.now = func() time.Time { return time.Now().Add(time.Duration(passed.Load())) }
-			ts.do("PUT", "/_users", "")
-			ts.addUser("ann")
-			ts.addUser("bob")
+			ts.addUsers("ann", "bob")
 			ts.steps(step{ann, "PUT", "/ann-notes", "", 201})
 			fill(ts, "note1", "note2", "note3")
 			ts.steps(step{ann, "DELETE", "/ann-notes", "", 200}, step{ann, "PUT", "/ann-notes", "", 201})
@@ -411,9 +410,7 @@ func TestRebuildThatFailed(t *testing.T) {
 func TestReadersWriteCheckpointsOnly(t *testing.T) {
 	t.Parallel()
 	ts := newTestServer(t)
-	ts.do("PUT", "/_users", "")
-	ts.addUser("ann")
-	ts.addUser("bob")
+	ts.addUsers("ann", "bob")
 	// An entry as CouchDB's replicator writes it, with sequences longer than they are here.
 	entry := fmt.Sprintf(`{"session_id":"5a4c1e0f6d2b4a7c8e9f0a1b2c3d4e5f","start_time":"Sun, 22 Nov 2026 02:30:30 GMT","end_time":"Sun, 22 Nov 2026 02:30:31 GMT",`+
 		`"start_last_seq":%q,"end_last_seq":%[1]q,"recorded_seq":%[1]q,"missing_checked":123456,"missing_found":123456,"docs_read":123456,"docs_written":123456,`+
@@ -457,9 +454,7 @@ func TestReadersWriteCheckpointsOnly(t *testing.T) {
 func TestListOfVaults(t *testing.T) {
 	t.Parallel()
 	ts := newTestServer(t)
-	ts.do("PUT", "/_users", "")
-	ts.addUser("ann")
-	ts.addUser("bob")
+	ts.addUsers("ann", "bob")
 	for _, name := range []string{"ann-a", "ann-b"} {
 		ts.steps(step{ann, "PUT", "/" + name, "", 201})
 	}
@@ -525,17 +520,14 @@ func TestUserWhoGoes(t *testing.T) {
 		},
 		"with all users": func(ts *testServer) {
 			ts.do("DELETE", "/_users", "")
-			ts.do("PUT", "/_users", "")
-			ts.addUser("bob")
+			ts.addUsers("bob")
 			ts.steps(step{bob, "GET", "/bob-notes/", "", 403}, step{bob, "GET", "/kept/", "", 403})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			ts := newTestServer(t)
-			ts.do("PUT", "/_users", "")
-			ts.addUser("ann")
-			ts.addUser("bob")
+			ts.addUsers("ann", "bob")
 			ts.steps(
 				step{ann, "PUT", "/ann-notes", "", 201},
 				step{ann, "PUT", "/ann-gone", "", 201},
@@ -587,8 +579,7 @@ func leafHash(ts *testServer) string {
 func TestCrashBetweenDeletionAndVaults(t *testing.T) {
 	t.Parallel()
 	ts := newTestServer(t)
-	ts.do("PUT", "/_users", "")
-	ts.addUser("bob")
+	ts.addUsers("bob")
 	for name, properties := range map[string]string{"a": `{"owner":"ann","shares":{"bob":"read"}}`, "b": `{"owner":"bob","shares":{"jim":"read"}}`, "c": `{"owner":"admin"}`} {
 		if _, err := ts.store.CreateWith(context.Background(), name, newVaultSecurity("ann"), []byte(properties)); err != nil {
 			t.Fatal(err)
@@ -642,9 +633,7 @@ func TestCopiesExpire(t *testing.T) {
 	now.Store(1e9)
 	ts := newTestServer(t, "[parlor_vaults]", "undelete_days = 2")
 	ts.s.now = func() time.Time { return time.Now().Add(time.Duration(now.Load()) - 1e9) }
-	ts.do("PUT", "/_users", "")
-	ts.addUser("ann")
-	ts.addUser("bob")
+	ts.addUsers("ann", "bob")
 	ts.steps(
 		step{ann, "PUT", "/ann-a", "", 201},
 		step{ann, "PUT", "/ann-a/_vault", `{"shares":{"bob":"write"}}`, 200},
@@ -697,8 +686,7 @@ func TestCopiesExpire(t *testing.T) {
 func TestVaultsTakeLargeDocuments(t *testing.T) {
 	t.Parallel()
 	ts := newTestServer(t, "[couchdb]", "max_document_size = 1000")
-	ts.do("PUT", "/_users", "")
-	ts.addUser("ann")
+	ts.addUsers("ann")
 	ts.do("PUT", "/plain", "")
 	body := `{"data":"` + strings.Repeat("x", 10_000) + `"}`
 	ts.steps(
@@ -723,9 +711,7 @@ func TestVaultsTakeLargeDocuments(t *testing.T) {
 func TestSaltIsSafe(t *testing.T) {
 	t.Parallel()
 	ts := newTestServer(t)
-	ts.do("PUT", "/_users", "")
-	ts.addUser("ann")
-	ts.addUser("bob")
+	ts.addUsers("ann", "bob")
 	const salt, empty = "/ann-a/_local/obsidian_livesync_sync_parameters", `{"type":"sync-parameters","protocolVersion":2,"pbkdf2salt":""}`
 	with := func(rev, value string) string { return `{` + rev + `"pbkdf2salt":"` + value + `"}` }
 	bulk := func(edits, doc string) string {
@@ -771,8 +757,7 @@ func TestSaltIsSafe(t *testing.T) {
 func TestDevicesOfAnOwner(t *testing.T) {
 	t.Parallel()
 	ts := newTestServer(t)
-	ts.do("PUT", "/_users", "")
-	ts.addUser("ann")
+	ts.addUsers("ann")
 	token := func(body string) string {
 		status, answer := ts.as(ann, "POST", "/_tokens", body)
 		value, err := checkJSON([]byte(answer))
