@@ -132,8 +132,8 @@ const freeBody = 1 << 20
 const maxJSON = bufferedBodies / 2
 
 // body reads the whole body, at most limit bytes of it (0: as the settings say). It fails with errTooLarge, or errBusy when too much is in memory
-// already, of all requests or of those of the same party. The caller calls release when it no longer holds the bytes. A body with Content-Encoding gzip is unpacked, and the limit counts
-// what comes out.
+// already, of all requests or of those of the same party. The caller calls release when it no longer holds the bytes. A body with Content-Encoding
+// gzip is unpacked, and the limit counts what comes out.
 func (s *Server) body(r *request, limit int64) (data []byte, release func(), err error) {
 	if max := min(r.set.maxRequestSize, maxJSON); limit <= 0 || limit > max {
 		limit = max
